@@ -1,0 +1,49 @@
+# `make demo` and `make test` do all their own set-up; the rest builds on the same environment.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO ?= hieno-demo
+
+# Empty means off: without compiled files every process compiles torch anew, for 15 seconds.
+export PYTHONDONTWRITEBYTECODE =
+
+.PHONY: help demo test lint unit test-slow bench-demo bench-cli clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.user  ## fine-tune the demo model in front of your eyes, then chat with it
+	@$(BIN)/hieno demo $(DEMO)
+
+test: lint unit  ## what CI runs: linters, types and every test that needs no GPU
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
+
+unit: $(VENV)/.dev $(VENV)/.browser
+	@$(BIN)/python -X warn_default_encoding -m pytest -m "not slow and not gpu"
+
+test-slow: $(VENV)/.dev $(VENV)/.browser  ## the long campaigns
+	@$(BIN)/python -X warn_default_encoding -m pytest -m "slow"
+
+bench-%: $(VENV)/.dev  ## bench-demo, bench-cli: measure; the last line is one JSON object
+	@$(BIN)/python benchmarks/$*.py
+
+clean:  ## remove the environment (models and side environments stay in the user's cache)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/.user: pyproject.toml constraints.txt scripts/install.py
+	@echo "installing hieno into $(VENV) (once)" >&2
+	@$(PYTHON) scripts/install.py $(VENV)
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt scripts/install.py
+	@echo "installing hieno with its test tools into $(VENV) (once)" >&2
+	@$(PYTHON) scripts/install.py $(VENV) dev
+	@touch $@ $(VENV)/.user
+
+# Browser tests drive Debian's Chromium; where it cannot be installed they are skipped, and say so.
+$(VENV)/.browser: $(VENV)/.dev
+	@command -v chromium >/dev/null || scripts/chromium.sh
+	@touch $@
