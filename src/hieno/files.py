@@ -1,0 +1,208 @@
+"""Files that are either whole or not there: atomic writes, published folders, digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any  # JSON values have no narrower type that mypy can check
+
+from hieno import __version__
+from hieno.errors import BrokenArtifact, disk_full_is_named
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a published folder holds; `digest` covers every file, `facts` is its maker's."""
+
+    kind: str
+    key: str
+    digest: str
+    created: str
+    files: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+
+@contextmanager
+def published(folder: Path, *, kind: str, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Fill a folder so that it appears whole or not at all.
+
+    Yields a partial folder to write into and a dict for facts. On success the manifest (the
+    completion marker, with a SHA-256 of every file) is written, everything is synced, and the
+    folder is renamed into place; an earlier folder of that name is replaced. On an error the
+    partial folder is removed.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    facts: dict[str, Any] = {}
+    with disk_full_is_named(folder):
+        try:
+            partial.mkdir(parents=True)
+            yield partial, facts
+            _write_manifest(partial, kind=kind, key=key, facts=facts)
+            sync_tree(partial)
+            replace_folder(partial, folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Return what was published at `folder`, or None where nothing whole stands there."""
+    try:
+        raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    fields = ("kind", "key", "digest", "created", "files", "facts")
+    if not isinstance(raw, dict) or any(field not in raw for field in fields):
+        return None
+    return Manifest(**{field: raw[field] for field in fields})
+
+
+def verify(folder: Path) -> Manifest:
+    """Read every published file again; raise `BrokenArtifact` at the first difference."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise BrokenArtifact(f"{folder} is not complete", hint="run `hieno up` to make it again")
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if not path.is_file() or digest_file(path) != expected:
+            raise BrokenArtifact(
+                f"{path} is not what was published (digest differs)",
+                hint=f"delete {folder} and run `hieno up` to make it again",
+            )
+    return manifest
+
+
+def write_atomic(path: Path, content: str | bytes, *, private: bool = False) -> None:
+    """Replace a file in one step; `private` makes it readable by its owner alone from the start."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with disk_full_is_named(path):
+        try:
+            mode = 0o600 if private else 0o666
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_json(path: Path, value: Any, *, private: bool = False) -> None:
+    """Write JSON for people and programs, atomically."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    write_atomic(path, text, private=private)
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file of ours; `BrokenArtifact` if it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BrokenArtifact(
+            f"{path} is not valid JSON: {error}", hint=f"delete {path} and run `hieno up`"
+        ) from error
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a JSONL file that we wrote."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.strip():
+                yield json.loads(line)
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of a file as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """Return the SHA-256 of a JSON value in canonical form (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_files(files: Mapping[str, str]) -> str:
+    """Return one digest for a set of named files, given each one's own digest."""
+    return digest_json(sorted(files.items()))
+
+
+def tree_digests(folder: Path) -> dict[str, str]:
+    """Return the digest of every file below a folder, by its relative POSIX path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): digest_file(path)
+        for path in paths
+        if path != folder / MANIFEST
+    }
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Put folder `new` at the place of `old`, which may exist."""
+    retired = old.with_name(old.name + ".old.partial")
+    shutil.rmtree(retired, ignore_errors=True)
+    if old.exists():
+        os.replace(old, retired)
+    os.replace(new, old)
+    _sync_directory(old.parent)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def sync_tree(folder: Path) -> None:
+    """Ask the operating system to put every file below a folder on the disk."""
+    # Only Windows wants a writable handle; elsewhere a read-only file is no obstacle.
+    mode = "rb+" if os.name == "nt" else "rb"
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir():
+            _sync_directory(path)
+        elif path.is_file():
+            with path.open(mode) as file:
+                os.fsync(file.fileno())
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _write_manifest(folder: Path, *, kind: str, key: str, facts: Mapping[str, Any]) -> None:
+    files = tree_digests(folder)
+    write_json(
+        folder / MANIFEST,
+        {
+            "kind": kind,
+            "key": key,
+            "digest": digest_files(files),
+            "created": now(),
+            "hieno": __version__,
+            "files": files,
+            "facts": dict(facts),
+        },
+    )
+
+
+def _sync_directory(folder: Path) -> None:
+    if os.name == "nt":  # Windows has no handle to a directory that can be synced
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,137 @@
+"""Processes that outlive a command: start them, know them again, end them and nothing else."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hieno.errors import Busy
+
+if sys.platform == "win32":
+    _DETACHED = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
+else:
+    _DETACHED = 0
+
+
+# Kept until they end: a forgotten child would stay a zombie, and Python would warn about it.
+_started: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """A process and when it was started, so that a reused id is never mistaken for it."""
+
+    pid: int
+    started: float
+
+
+def start_detached(
+    command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None
+) -> ProcessId:
+    """Start a command that goes on when this one ends; its output goes to `log` (0600)."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab") as output:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=None if environment is None else dict(environment),
+            close_fds=True,
+            creationflags=_DETACHED,
+            start_new_session=True,  # ignored on Windows
+        )
+    _started[:] = [other for other in _started if other.poll() is None]
+    _started.append(process)
+    return identify(process.pid)
+
+
+def identify(pid: int) -> ProcessId:
+    """Return the identity of a running process of ours."""
+    import psutil
+
+    try:
+        return ProcessId(pid, psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return ProcessId(pid, 0.0)
+
+
+def is_alive(process: ProcessId) -> bool:
+    """Tell whether exactly this process still runs (a zombie does not)."""
+    return _find(process) is not None
+
+
+def stop(process: ProcessId, *, grace: float = 10.0) -> bool:
+    """End a process and its children: ask, wait `grace` seconds, then kill.
+
+    Returns False where it was not running any more.
+    """
+    import psutil
+
+    found = _find(process)
+    if found is None:
+        return False
+    try:
+        family = [found, *found.children(recursive=True)]
+        found.terminate()
+    except psutil.NoSuchProcess:  # it ended between the two lines above
+        return False
+    psutil.wait_procs([found], timeout=grace)
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, timeout=5)
+    return True
+
+
+def free_port(preferred: int | None = None) -> int:
+    """Return `preferred` or, where it is taken, the next free loopback port after it.
+
+    Without a preference the operating system chooses. Raises `Busy` after 100 taken ports.
+    """
+    if preferred is None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+    last = min(preferred + 99, 65535)
+    for port in range(preferred, last + 1):
+        if port_is_free(port):
+            return port
+    taken = f"ports {preferred} to {last} are all" if last > preferred else f"port {last} is"
+    raise Busy(f"{taken} taken", hint="name another with --port, or end what uses it")
+
+
+def port_is_free(port: int) -> bool:
+    """Tell whether a server could listen on a loopback port now."""
+    with socket.socket() as probe:
+        if os.name != "nt":  # there the option would let two servers share a port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def python_module(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs one of our modules with this interpreter."""
+    return [sys.executable, "-X", "utf8", "-m", module, *arguments]
+
+
+def _find(process: ProcessId):  # type: ignore[no-untyped-def]  # psutil is imported late
+    import psutil
+
+    try:
+        found = psutil.Process(process.pid)
+        same = abs(found.create_time() - process.started) < 1.0
+        return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None

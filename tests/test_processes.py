@@ -1,0 +1,152 @@
+"""Processes: started detached, known again, ended alone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hieno import processes
+from hieno.errors import Busy
+from hieno.processes import ProcessId
+
+SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.01)
+
+
+def wait_for_text(path: Path, text: str) -> None:
+    wait_until(lambda: path.exists() and text in path.read_text(encoding="utf-8"))
+
+
+def test_a_started_process_is_known_and_ended_by_its_identity(tmp_path: Path) -> None:
+    process = processes.start_detached(SLEEPER, log=tmp_path / "logs" / "a.log")
+    assert processes.is_alive(process)
+    assert processes.identify(process.pid) == process
+    assert processes.stop(process) is True
+    assert not processes.is_alive(process)
+    assert processes.stop(process) is False
+
+
+def test_a_reused_process_id_is_not_ended(tmp_path: Path) -> None:
+    process = processes.start_detached(SLEEPER, log=tmp_path / "a.log")
+    earlier = replace(process, started=process.started - 60)
+    assert not processes.is_alive(earlier)
+    assert processes.stop(earlier) is False
+    assert processes.is_alive(process)
+    assert processes.stop(process) is True
+
+
+def test_a_process_that_ended_by_itself_is_not_alive(tmp_path: Path) -> None:
+    process = processes.start_detached([sys.executable, "-c", "pass"], log=tmp_path / "a.log")
+    wait_until(lambda: not processes.is_alive(process))
+
+
+def test_children_end_with_their_parent_and_strangers_do_not(tmp_path: Path) -> None:
+    parent = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print('child', child.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    log = tmp_path / "a.log"
+    process = processes.start_detached([sys.executable, "-c", parent], log=log)
+    stranger = processes.start_detached(SLEEPER, log=tmp_path / "b.log")
+    wait_for_text(log, "child")
+    child = processes.identify(int(log.read_text(encoding="utf-8").split()[1]))
+    assert processes.is_alive(child)
+    processes.stop(process)
+    assert not processes.is_alive(child)
+    assert processes.is_alive(stranger)
+    processes.stop(stranger)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends processes without asking")
+def test_a_process_that_ignores_the_request_is_killed_after_the_grace(tmp_path: Path) -> None:
+    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\n"
+    log = tmp_path / "a.log"
+    command = [sys.executable, "-c", deaf + "time.sleep(600)"]
+    process = processes.start_detached(command, log=log)
+    wait_for_text(log, "up")
+    assert processes.stop(process, grace=0.2) is True
+    assert not processes.is_alive(process)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_the_log_is_private_and_is_continued(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    for word in ("first", "second"):
+        command = [sys.executable, "-c", f"import sys; print('{word}', file=sys.stderr)"]
+        process = processes.start_detached(command, log=log)
+        wait_until(lambda alive=process: not processes.is_alive(alive))  # type: ignore[misc]
+    assert log.read_text(encoding="utf-8") == "first\nsecond\n"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_it_goes_on_when_the_command_that_started_it_ends(tmp_path: Path) -> None:
+    starter = (
+        "import sys\nfrom pathlib import Path\nfrom hieno import processes\n"
+        "process = processes.start_detached(\n"
+        "    [sys.executable, '-c', 'import time; time.sleep(600)'], log=Path(sys.argv[1]))\n"
+        "print(process.pid, process.started)\n"
+    )
+    command = [sys.executable, "-c", starter, str(tmp_path / "a.log")]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
+    assert done.stderr == ""
+    pid, started = done.stdout.split()
+    process = ProcessId(int(pid), float(started))
+    assert processes.is_alive(process)
+    if os.name != "nt":
+        assert os.getsid(process.pid) != os.getsid(0)
+    assert processes.stop(process) is True
+
+
+def test_an_id_that_nobody_has_is_nobody() -> None:
+    free = max(psutil.pids()) + 100_000
+    assert processes.identify(free) == ProcessId(free, 0.0)
+    assert not processes.is_alive(ProcessId(free, 0.0))
+    assert not processes.is_alive(ProcessId(os.getpid(), 0.0))
+
+
+def test_a_taken_port_is_passed_over() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert not processes.port_is_free(port)
+        found = processes.free_port(port)
+    assert port < found < port + 100
+
+
+def test_a_port_is_chosen_where_none_is_preferred() -> None:
+    assert processes.port_is_free(processes.free_port())
+
+
+def test_no_free_port_at_the_end_of_the_range_is_busy() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 65535))
+        taken.listen()
+        with pytest.raises(Busy) as caught:
+            processes.free_port(65535)
+    assert caught.value.message == "port 65535 is taken"
+    assert caught.value.hint == "name another with --port, or end what uses it"
+
+
+def test_our_modules_run_with_this_interpreter_in_utf_8() -> None:
+    command = processes.python_module("hieno", "--version")
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
+    assert done.stdout.startswith("hieno ")
