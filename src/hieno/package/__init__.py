@@ -1,0 +1,1 @@
+"""Make a model ready to be served: merge, write MLflow's format, convert, reopen."""
