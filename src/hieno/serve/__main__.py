@@ -1,0 +1,89 @@
+"""`python -m hieno.serve ROOT --port N --name NAME`: how a supervisor starts a container."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hieno.errors import BrokenArtifact, ConfigError, HienoError, Interrupted, MissingInput
+from hieno.files import read_json
+
+# Everything is on the disk already; nothing here ever asks a hub.
+for _variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
+    os.environ.setdefault(_variable, "1")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until stopped; return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        _serve(options)
+    except HienoError as error:
+        print(f"hieno: {error.message}\nhint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return Interrupted.exit_code
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from pydantic import ValidationError
+
+    from hieno.config import Serve
+    from hieno.serve.server import serve
+
+    given = {name: getattr(options, name) for name in Serve.model_fields}
+    try:
+        settings = Serve(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = str(first["loc"][0]).replace("_", "-")
+        raise ConfigError(
+            f"--{flag}: {first['msg']}", hint="`python -m hieno.serve --help` lists the flags"
+        ) from None
+    serve(
+        options.root,
+        host=options.host,
+        port=options.port,
+        engine=options.engine,
+        settings=settings,
+        name=options.name,
+        aliases=options.alias,
+        headers=_lineage(options.lineage),
+    )
+
+
+def _lineage(path: Path | None) -> dict[str, str]:
+    """Return answer headers from a JSON file such as {"model_version": "7"}."""
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise MissingInput(f"there is no {path}", hint="leave out --lineage, or name a JSON file")
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise BrokenArtifact(f"{path} is not a JSON object", hint="deploy the model again")
+    return {f"hieno-{str(name).replace('_', '-')}": str(value) for name, value in found.items()}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hieno.serve", description="Serve one model without keys on one port."
+    )
+    parser.add_argument("root", type=Path, help="a package or a model folder")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--name", default="hieno", help="what requests call the model")
+    parser.add_argument("--alias", action="append", default=[], help="another name; repeatable")
+    parser.add_argument("--engine", default="auto", help="auto, openvino or transformers")
+    parser.add_argument("--lineage", type=Path, help="JSON file of hieno-... answer headers")
+    parser.add_argument("--max-requests", type=int)
+    parser.add_argument("--max-new-tokens", type=int)
+    parser.add_argument("--cache-gb", type=float)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

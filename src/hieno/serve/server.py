@@ -1,0 +1,133 @@
+"""One process that loads one model and answers HTTP until it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hieno.config import Serve
+from hieno.errors import Busy, UsageError
+from hieno.processes import port_is_free
+from hieno.serve.engines import choose_engine, open_engine
+from hieno.serve.model import read_model
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from hieno.serve.service import Service
+
+_GRACE = 5
+_IDLE = 15
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def serve(
+    root: Path,
+    *,
+    port: int,
+    host: str = "127.0.0.1",
+    engine: str = "auto",
+    settings: Serve | None = None,
+    name: str = "hieno",
+    aliases: Sequence[str] = (),
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Load a package and answer until SIGTERM or Ctrl-C; then finish what is being answered.
+
+    Requests may call the model by `name` or an alias; `headers` go out with every answer. There
+    are no keys here: who listens beyond this machine puts a gateway in front.
+    """
+    settings = settings or Serve()
+    headers = _checked(headers or {})
+    if not port_is_free(port):
+        raise Busy(f"port {port} is taken", hint="name another with --port, or end what uses it")
+    from hieno.serve.admission import Slots
+    from hieno.serve.service import Service
+
+    choice = choose_engine(root, engine)
+    print(f"hieno: engine {choice.name}: {choice.reason}", file=sys.stderr, flush=True)
+    model = read_model(root, settings)
+    opened = open_engine(root, name=choice.name, settings=settings, model=model)
+    service = Service(
+        engine=opened,
+        model=model,
+        settings=settings,
+        names=(name, *aliases),
+        headers=headers,
+        slots=Slots(settings.max_requests),
+    )
+    try:
+        _run(service, host, port)
+    finally:
+        opened.close()
+
+
+def _checked(headers: Mapping[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not value.isprintable() or not value.isascii() or len(value) > 200:
+            raise UsageError(
+                f"the answer header {name} cannot be {value[:40]!r}",
+                hint="use up to 200 printable ASCII characters",
+            )
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _run(service: Service, host: str, port: int) -> None:
+    import uvicorn
+
+    from hieno.serve.app import make_app
+
+    config = uvicorn.Config(
+        make_app(service, loopback=host in _LOOPBACK),
+        host=host,
+        port=port,
+        access_log=False,
+        log_level="warning",
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        timeout_keep_alive=_IDLE,
+        timeout_graceful_shutdown=_GRACE,
+        # Far more connections than answers: a refusal with 429 is cheap and must get through.
+        limit_concurrency=None,
+    )
+    server = uvicorn.Server(config)
+    # uvicorn raises the signal again once it has drained; ending as asked is a success here.
+    signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+    # What is loaded now stays: a collection that walks all of it stalls every stream.
+    gc.collect()
+    gc.freeze()
+    asyncio.run(_until_told(server, service, host, port))
+
+
+async def _until_told(server: uvicorn.Server, service: Service, host: str, port: int) -> None:
+    await _warm_up(service)
+
+    async def announce() -> None:
+        while not (server.started or server.should_exit):
+            await asyncio.sleep(0.05)
+        if server.started:
+            print(f"hieno: ready at http://{host}:{port}", file=sys.stderr, flush=True)
+        while not server.should_exit:
+            await asyncio.sleep(0.1)
+        service.stopping = True
+
+    announcing = asyncio.create_task(announce())
+    try:
+        await server.serve()
+    finally:
+        announcing.cancel()
+
+
+async def _warm_up(service: Service) -> None:
+    """Answer one token before the port opens: a broken model is found here, not by a user."""
+    from hieno.serve.answer import complete
+    from hieno.serve.engines import Sampling
+
+    prompt = await service.prompt([{"role": "user", "content": "Hello"}], param="messages")
+    await complete(service.engine, service.model, prompt, Sampling(max_new_tokens=1))

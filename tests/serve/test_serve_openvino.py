@@ -1,0 +1,153 @@
+"""The OpenVINO engine on a converted model.
+
+Its arithmetic may be bfloat16 and then depends a little on who shares the batch, so answers are
+compared as most of them, not as all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from serving import run
+
+from hieno.config import Serve
+from hieno.serve import Completion, generate_all
+from hieno.serve.answer import complete
+from hieno.serve.engines import Engine, Sampling, choose_engine, open_engine
+from hieno.serve.model import Model, read_model
+from hieno.templates import render_prompt
+
+pytest.importorskip("openvino_genai")
+
+SETTINGS = Serve(cache_gb=1, max_requests=4)
+GREEDY = Sampling(max_new_tokens=8, ignore_eos=True)
+
+
+@pytest.fixture(scope="module")
+def package(request: pytest.FixtureRequest) -> Path:
+    try:
+        root = request.getfixturevalue("tiny_package")
+    except pytest.FixtureLookupError:
+        root = None
+    if root is None:
+        pytest.skip("no converted tiny model")
+    assert isinstance(root, Path)
+    return root
+
+
+@pytest.fixture(scope="module")
+def converted(package: Path) -> Model:
+    return read_model(package, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def openvino(package: Path, converted: Model) -> Iterator[Engine]:
+    opened = open_engine(package, settings=SETTINGS, model=converted)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def prompts(converted: Model) -> list[list[int]]:
+    questions = [f"What is number {number * 7919}?" for number in range(16)]
+    tokenizer = converted.tokenizer
+    return [render_prompt(tokenizer, [{"role": "user", "content": q}]) for q in questions]
+
+
+def alone(
+    engine: Engine, model: Model, prompt: list[int], sampling: Sampling = GREEDY
+) -> Completion:
+    return run(complete(engine, model, prompt, sampling))
+
+
+def test_a_converted_package_is_served_by_openvino_and_says_why(
+    package: Path, openvino: Engine
+) -> None:
+    choice = choose_engine(package)
+    assert (choice.name, choice.reason) == ("openvino", "the package has openvino-fp32")
+    assert openvino.name == "openvino"
+    assert choose_engine(package, "transformers").reason == "it was asked for"
+
+
+def test_most_greedy_answers_are_those_of_transformers(
+    package: Path, openvino: Engine, converted: Model, prompts: list[list[int]]
+) -> None:
+    answers = [alone(openvino, converted, prompt) for prompt in prompts[:8]]
+    reference = generate_all(package, prompts[:8], GREEDY, engine="transformers")
+    same = sum(a.token_ids == b.token_ids for a, b in zip(answers, reference, strict=True))
+    assert same >= 6
+    assert all(answer.finish_reason == "length" for answer in answers)
+
+
+def test_the_same_request_gets_the_same_answer(
+    openvino: Engine, converted: Model, prompts: list[list[int]]
+) -> None:
+    assert alone(openvino, converted, prompts[0]) == alone(openvino, converted, prompts[0])
+    chance = replace(GREEDY, temperature=1.0, seed=5)
+    first = alone(openvino, converted, prompts[0], chance)
+    assert alone(openvino, converted, prompts[0], chance) == first
+    assert alone(openvino, converted, prompts[0], replace(chance, seed=6)) != first
+
+
+def test_nobody_gets_anothers_answer(
+    openvino: Engine, converted: Model, prompts: list[list[int]]
+) -> None:
+    async def together() -> list[Completion]:
+        asked = (complete(openvino, converted, prompt, GREEDY) for prompt in prompts)
+        return list(await asyncio.gather(*asked))
+
+    expected = [alone(openvino, converted, prompt).token_ids for prompt in prompts]
+    answers = [answer.token_ids for answer in run(together())]
+    assert sum(a == b for a, b in zip(answers, expected, strict=True)) >= 12
+
+
+def test_cancelled_answers_free_their_places(
+    openvino: Engine, converted: Model, prompts: list[list[int]]
+) -> None:
+    async def ask() -> Completion:
+        endless = Sampling(max_new_tokens=10**6, ignore_eos=True)
+        for prompt in prompts[: SETTINGS.max_requests]:
+            async with aclosing(openvino.generate(prompt, endless)) as tokens:
+                await anext(tokens)
+        return await complete(openvino, converted, prompts[0], GREEDY)
+
+    # Had one of them kept its place, this answer would wait for a million tokens.
+    assert len(run(ask(), seconds=20).token_ids) == 8
+    assert openvino.healthy()
+
+
+def test_the_stop_token_ends_the_answer_and_is_not_part_of_it(
+    package: Path, openvino: Engine, converted: Model, prompts: list[list[int]]
+) -> None:
+    free = alone(openvino, converted, prompts[0]).token_ids
+    stopping = replace(converted, stop_ids=frozenset({free[3]}))
+    opened = open_engine(package, name="openvino", settings=SETTINGS, model=stopping)
+    try:
+        answer = alone(opened, stopping, prompts[0], replace(GREEDY, ignore_eos=False))
+    finally:
+        opened.close()
+    assert answer.token_ids == free[: free.index(free[3])]
+    assert answer.finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        {"temperature": 1.1e-5},
+        {"temperature": 1.0, "top_p": 1e-9},
+        {"temperature": 2.0, "top_k": 1000},
+        {"repetition_penalty": 0.1},
+        {"temperature": 1.0, "seed": 2**63 - 1},
+    ],
+)
+def test_extreme_settings_are_answered(
+    openvino: Engine, converted: Model, prompts: list[list[int]], extreme: dict[str, float]
+) -> None:
+    answer = alone(openvino, converted, prompts[0], replace(GREEDY, **extreme))
+    assert len(answer.token_ids) == 8
+    assert openvino.healthy()
