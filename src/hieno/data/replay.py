@@ -1,0 +1,72 @@
+"""The base model's own answers to general prompts, mixed in so that old knowledge survives.
+
+Fine-tuning on facts alone makes them bleed into everything. A small share of what the model
+already says to general questions holds it in place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any  # rows of JSONL
+
+from hieno.config import Serve
+from hieno.data.chats import json_rows
+from hieno.errors import BadRow
+
+_SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Return the prompts of a JSONL file of {"prompt": text}."""
+    prompts = []
+    for line, row in json_rows(path, key="data.replay"):
+        prompt = row.get("prompt")
+        if not isinstance(prompt, str) or not prompt.strip():
+            hint = 'write {"prompt": "..."} a line'
+            raise BadRow(path, line=line, problem="no prompt", hint=hint)
+        prompts.append(prompt)
+    return prompts
+
+
+def replay(
+    base: Path,
+    prompts: list[str],
+    *,
+    max_new_tokens: int,
+    settings: Serve,
+    on_progress: Callable[[int, int], None],
+) -> list[dict[str, Any]]:
+    """Answer each prompt with the base model, greedily; return the chats as dataset rows.
+
+    An answer that ran out of tokens is cut at its last whole sentence, and left out if it has
+    none: a cut-off answer would teach the model to stop in the middle.
+    """
+    from hieno.package.layout import weights_folder
+    from hieno.serve.batch import generate_all
+    from hieno.serve.engines import Sampling
+    from hieno.templates import load_tokenizer, render_prompt
+
+    tokenizer = load_tokenizer(weights_folder(base))
+    rendered = [render_prompt(tokenizer, [{"role": "user", "content": p}]) for p in prompts]
+    sampling = Sampling(max_new_tokens=max_new_tokens, temperature=0.0)
+    completions = generate_all(base, rendered, sampling, settings=settings, on_progress=on_progress)
+    rows = []
+    for prompt, completion in zip(prompts, completions, strict=True):
+        answer = completion.text.strip()
+        if completion.finish_reason != "stop":
+            answer = whole_sentences(answer)
+        if answer:
+            messages = [
+                {"role": "user", "content": prompt},
+                {"role": "assistant", "content": answer},
+            ]
+            rows.append({"messages": messages})
+    return rows
+
+
+def whole_sentences(text: str) -> str:
+    """Return the text up to its last sentence end; nothing where there is none."""
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    return text[: ends[-1]] if ends else ""

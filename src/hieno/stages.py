@@ -1,0 +1,134 @@
+"""A stage as data: what it reads, its settings, where it writes; and the process that runs it.
+
+The heavy stages (data, train, package, evaluate, register) run as `python -m hieno.stages PLAN`
+wherever the target is: in a child process here, in a command job in the cloud. They speak to
+whoever started them in JSON lines on stdout: `{"progress": ...}`, `{"say": ...}`,
+`{"error": ...}`. What they made is read from the folder that they published, never from here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TextIO  # Any: a stage's settings are JSON
+
+from hieno import errors
+from hieno.files import digest_file, read_json, verify
+from hieno.reporting import Reporter
+
+RUNNERS: Mapping[str, str] = {
+    "data": "hieno.data.stage",
+    "train": "hieno.train.stage",
+    "package": "hieno.package.stage",
+    "evaluate": "hieno.evaluate.stage",
+    "register": "hieno.registry.stage",
+}
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage, ready to run.
+
+    `inputs` are published folders by role, `digests` the digest each must still have, `files`
+    the user's own files with theirs. `output` is the folder to publish under `key`; `work` may
+    hold what an interrupted run left to resume.
+    """
+
+    stage: str
+    key: str
+    output: str
+    work: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def input(self, role: str) -> Path:
+        return Path(self.inputs[role])
+
+
+def save_plan(plan: StagePlan, path: Path) -> None:
+    """Write a plan where its runner will read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(plan), indent=2), encoding="utf-8")
+
+
+def run_plan(plan: StagePlan, reporter: Reporter) -> None:
+    """Check the inputs against their digests, then run the stage in this process."""
+    for role, expected in plan.digests.items():
+        found = verify(plan.input(role))
+        if found.digest != expected:
+            raise errors.BrokenArtifact(
+                f"{plan.inputs[role]} changed while the work was planned",
+                hint="type the same command again",
+            )
+    runner: Callable[[StagePlan, Reporter], None] = importlib.import_module(RUNNERS[plan.stage]).run
+    _refuse_changed(plan)
+    with errors.disk_full_is_named(Path(plan.output)):
+        runner(plan, reporter)
+    try:
+        _refuse_changed(plan)
+    except errors.TryLater:  # nobody knows which content was read
+        shutil.rmtree(plan.output)
+        raise
+
+
+def _refuse_changed(plan: StagePlan) -> None:
+    for name, expected in plan.files.items():
+        if digest_file(Path(name)) != expected:
+            raise errors.TryLater(
+                f"{name} changed while it was being used", hint="type the same command again"
+            )
+
+
+def main(path: str) -> int:
+    """Run the plan in a file and report in JSON lines on stdout; return the exit code."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints goes to the log
+    reporter = _LineReporter(out)
+    try:
+        run_plan(StagePlan(**read_json(Path(path))), reporter)
+    except errors.HienoError as error:
+        told = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+        reporter.send({"error": told})
+        return error.exit_code
+    except KeyboardInterrupt:
+        return errors.Interrupted.exit_code
+    return 0
+
+
+def _end_with_parent() -> None:
+    """Leave as soon as nobody waits for this stage any more: its successor may be at work."""
+    while os.read(0, 1024):
+        pass
+    os._exit(errors.Interrupted.exit_code)
+
+
+class _LineReporter:
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        self._out.write(json.dumps(message) + "\n")
+        self._out.flush()
+
+    def say(self, line: str) -> None:
+        self.send({"say": line})
+
+    def stage(self, name: str) -> None:
+        self.send({"stage": name})
+
+    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None:
+        self.send({"progress": [done, total, unit, text]})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
