@@ -1,0 +1,1 @@
+"""Fine-tuning: a base model and a dataset in, an adapter with its metrics out."""

@@ -1,0 +1,90 @@
+"""Lay a batch of chats end to end in one row: no padding, and no chat sees another.
+
+Chats often begin alike (the same system message). The beginning that most of them have in common
+is laid down once and seen by all of those, which changes nothing in the numbers: a token's hidden
+state depends only on what stands before it in its own chat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any  # a collator's batches are untyped in transformers
+
+Row = dict[str, list[int]]  # a tokenised chat
+IGNORED = -100
+NOBODY = -1  # in the column `teacher`: a token that has none
+SHORTEST_PREFIX = 8
+
+
+def pack(chats: Sequence[Row], *, share_prefix: bool) -> dict[str, Any]:
+    """Return one row as tensors of shape (1, tokens), for the model and its attention.
+
+    Each chat is {"input_ids": [...], "labels": [...]} with -100 at unsupervised tokens; a column
+    `teacher` beside them (see `hieno.train.teacher`) is laid out like the labels.
+    `cu_seq_lens_q` (int32, segments + 1) marks the segments. With a shared beginning, the first
+    segment is that beginning and the `sharing` segments after it continue it.
+    """
+    import torch
+
+    sharing, rest, length = _largest_group(chats) if share_prefix else ([], list(chats), 0)
+    ids: list[int] = list(sharing[0]["input_ids"][:length]) if sharing else []
+    labels: list[int] = [IGNORED] * length
+    teacher: list[int] = [NOBODY] * length
+    positions: list[int] = list(range(length))
+    ends = [0, length] if length else [0]
+    for chat, start in [*((c, length) for c in sharing), *((c, 0) for c in rest)]:
+        ids += chat["input_ids"][start:]
+        # the token before it in the row is another chat's, so nothing predicts the first one
+        labels += [IGNORED, *chat["labels"][start + 1 :]]
+        if "teacher" in chat:
+            teacher += [NOBODY, *chat["teacher"][start + 1 :]]
+        positions += range(start, len(chat["input_ids"]))
+        ends.append(len(ids))
+    bounds = torch.tensor(ends, dtype=torch.int32)
+    longest = int(bounds.diff().max())
+    return {
+        "input_ids": torch.tensor([ids]),
+        "labels": torch.tensor([labels]),
+        "position_ids": torch.tensor([positions]),
+        "cu_seq_lens_q": bounds,
+        "cu_seq_lens_k": bounds,
+        "max_length_q": longest,
+        "max_length_k": longest,
+        **({"teacher": torch.tensor([teacher])} if "teacher" in chats[0] else {}),
+        **(_for_our_attention(bounds.diff().tolist(), len(sharing)) if share_prefix else {}),
+    }
+
+
+def common_prefix(chats: Sequence[Row]) -> int:
+    """Return how many tokens all chats begin with, before any supervised one; 0 if too few."""
+    if len(chats) < 2:
+        return 0
+    limit = min(_first_supervised(chat["labels"]) for chat in chats)
+    first = chats[0]["input_ids"]
+    shared = 0
+    while shared < limit - 1 and all(c["input_ids"][shared] == first[shared] for c in chats):
+        shared += 1
+    return shared if shared >= SHORTEST_PREFIX else 0
+
+
+def _largest_group(chats: Sequence[Row]) -> tuple[list[Row], list[Row], int]:
+    """Return the most chats that begin alike, the others, and the length of that beginning."""
+    groups: dict[tuple[int, ...], list[Row]] = {}
+    for chat in chats:
+        groups.setdefault(tuple(chat["input_ids"][:SHORTEST_PREFIX]), []).append(chat)
+    largest = max(groups.values(), key=len)
+    length = common_prefix(largest)
+    if not length:
+        return [], list(chats), 0
+    rest = [chat for group in groups.values() if group is not largest for chat in group]
+    return largest, rest, length
+
+
+def _for_our_attention(lengths: list[int], sharing: int) -> dict[str, Any]:
+    from hieno.train.attention import layout
+
+    return {"sharing": sharing, **layout(lengths, sharing)}
+
+
+def _first_supervised(labels: Sequence[int]) -> int:
+    return next((i for i, label in enumerate(labels) if label != IGNORED), len(labels))

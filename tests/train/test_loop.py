@@ -1,0 +1,158 @@
+"""The loop on a real tiny model: it learns, it stops where it should, and it resumes exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hieno.config import Train
+from hieno.errors import ConfigError
+from hieno.files import digest_file
+from hieno.train import checkpoints
+from hieno.train.loop import fine_tune, load, targets
+from hieno.train.trainer import micro_batches
+
+ROWS = [
+    {
+        "input_ids": [*range(10, 30), 40 + i, 50 + i % 7, 60 + i, 2],
+        "labels": [*[-100] * 22, 60 + i, 2],
+    }
+    for i in range(24)
+]
+SETTINGS = Train(
+    rank=4, alpha=8, learning_rate=2e-2, epochs=4, batch_size=6, dropout=0.1, save_minutes=1e-6
+)
+
+
+class Silent:
+    def stage(self, name: str) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None: ...
+
+
+class KilledAt(Silent):
+    """End this process as `kill -9` would when a step is reported."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None:
+        if done == self._step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train(model: Path, folder: Path, reporter: Any = None, settings: Train = SETTINGS) -> Any:
+    work = folder / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    return fine_tune(
+        model,
+        ROWS,
+        ROWS[:8],
+        settings,
+        dtype="float32",
+        work=work,
+        adapter=folder / "adapter",
+        reporter=reporter or Silent(),
+    )
+
+
+def weights(folder: Path) -> str:
+    return digest_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def test_fine_tuning_lowers_the_held_out_loss(tiny_model: Path, tmp_path: Path) -> None:
+    outcome = train(tiny_model, tmp_path)
+    assert outcome.steps == 16
+    assert outcome.test_loss < outcome.base_test_loss / 2
+    rows = [
+        json.loads(line)
+        for line in (tmp_path / "work" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert [row["step"] for row in rows] == list(range(1, 17))
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        train(tiny_model, tmp_path / name)
+    train(tiny_model, tmp_path / "other", settings=SETTINGS.model_copy(update={"seed": 1}))
+    assert weights(tmp_path / "one") == weights(tmp_path / "two")
+    assert weights(tmp_path / "one") != weights(tmp_path / "other")
+
+
+@pytest.mark.parametrize("step", [3, 10])
+def test_a_killed_run_continues_to_the_same_weights(
+    tiny_model: Path, tmp_path: Path, step: int
+) -> None:
+    train(tiny_model, tmp_path / "whole")
+    code = (
+        "import sys; from pathlib import Path; import test_loop as t\n"
+        "t.train(Path(sys.argv[1]), Path(sys.argv[2]), t.KilledAt(int(sys.argv[3])))"
+    )
+    killed = tmp_path / "killed"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_model), str(killed), str(step)],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    outcome = train(tiny_model, killed)
+    assert outcome.resumed_from in (step - 1, step)
+    assert weights(killed) == weights(tmp_path / "whole")
+    metrics = (killed / "work" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in metrics] == list(range(1, 17))
+
+
+def test_a_checkpoint_that_is_not_whole_is_never_loaded(tmp_path: Path) -> None:
+    for step in (5, 10):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "adapter_model.safetensors").write_bytes(b"weights")
+        (folder / "rng_state.pth").write_bytes(b"pickle")
+    checkpoints.complete(tmp_path, 5)
+    assert checkpoints.latest(tmp_path) == tmp_path / "checkpoint-5"
+    assert not (tmp_path / "checkpoint-10").exists()
+    (tmp_path / "checkpoint-5" / "rng_state.pth").write_bytes(b"another pickle")
+    assert checkpoints.latest(tmp_path) is None
+
+
+def test_layers_to_adapt_are_those_the_model_has(tiny_model: Path) -> None:
+    model = load(tiny_model, SETTINGS, dtype="float32").get_base_model()
+    adapted = {name for name, _ in model.named_modules() if name.endswith("lora_A")}
+    assert {name.split(".")[-2] for name in adapted} == {
+        "down_proj",
+        "gate_up_proj",
+        "o_proj",
+        "qkv_proj",
+    }
+
+
+def test_a_layer_that_the_model_lacks_is_refused(tiny_model: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    with pytest.raises(ConfigError) as caught:
+        targets(model, ["q_proj", "o_proj", "v_proj"])
+    assert caught.value.message == "train.targets: the model has no layer named q_proj, v_proj"
+    assert caught.value.hint == "it has down_proj, gate_up_proj, o_proj, qkv_proj"
+
+
+def test_long_chats_are_split_over_several_passes_of_one_step() -> None:
+    short = [{"input_ids": [1] * 50, "labels": [1] * 50}] * 40
+    long = [{"input_ids": [1] * 1500, "labels": [1] * 1500}] * 40
+    assert micro_batches(short, 12) == (12, 1)
+    assert micro_batches(long, 12) == (2, 6)
+    assert micro_batches(long, 7) == (1, 7)
+    assert micro_batches(long, 1) == (1, 1)
