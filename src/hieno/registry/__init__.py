@@ -1,0 +1,1 @@
+"""Model versions with their lineage, and the aliases `champion` and `challenger`."""

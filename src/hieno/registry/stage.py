@@ -1,0 +1,56 @@
+"""The stage `register`: a package and its evaluation become a model version with an alias."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any  # facts are JSON
+
+from hieno.errors import HienoError
+from hieno.files import Manifest, published, read_manifest
+from hieno.registry import tracking, versions
+from hieno.reporting import Reporter
+from hieno.stages import StagePlan
+
+
+def run(plan: StagePlan, reporter: Reporter) -> None:
+    """Register `inputs["package"]`; better than its base it is champion, else challenger.
+
+    The registration is then shown in MLflow. Where MLflow cannot be reached, the version is
+    registered all the same and the user is told how to show it later.
+    """
+    package, evaluation = _manifest(plan, "package"), _manifest(plan, "evaluation")
+    registry = Path(plan.settings["registry"])
+    version = versions.add(
+        registry,
+        name=plan.settings["name"],
+        package=plan.input("package"),
+        digest=package.digest,
+        lineage=_lineage(package, evaluation),
+    )
+    better = bool(evaluation.facts["better"])
+    alias = "champion" if better else "challenger"
+    versions.set_alias(registry, alias, version.version)
+    with published(Path(plan.output), kind="registration", key=plan.key) as (_, facts):
+        facts.update(name=version.name, version=version.version, alias=alias)
+    try:
+        tracking.sync(tracking.Place(**plan.settings["tracking"]), reporter.say)
+    except HienoError as error:
+        reporter.say(f"warning: {error.message}; {error.hint}")
+
+
+def _manifest(plan: StagePlan, role: str) -> Manifest:
+    found = read_manifest(plan.input(role))
+    if found is None:  # verified before the stage started
+        raise AssertionError(f"{role} is a published folder")
+    return found
+
+
+def _lineage(package: Manifest, evaluation: Manifest) -> dict[str, Any]:
+    return {
+        "package": {"key": package.key, "digest": package.digest},
+        "run": {name: package.facts["run"][name] for name in ("key", "digest")},
+        "dataset": {"digest": package.facts["dataset"]["digest"]},
+        "base": {"digest": package.facts["base"]["digest"]},
+        "evaluation": {"key": evaluation.key, "digest": evaluation.digest},
+        "scores": evaluation.facts["scores"],
+    }

@@ -1,0 +1,143 @@
+"""Show runs and model versions in MLflow.
+
+The published folders are the truth; MLflow is a projection of them, written afterwards. Every
+call adds what is missing and changes nothing else, so it can be repeated at any time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any  # parameters are JSON
+
+from hieno.errors import Unreachable
+from hieno.files import Manifest, read_jsonl, read_manifest
+from hieno.project import Project
+from hieno.registry import versions
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+KEY = "hieno.key"
+DIGEST = "hieno.digest"
+METRICS = ("loss", "learning_rate", "grad_norm", "tokens")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a project's runs and versions lie, and the MLflow that shows them."""
+
+    uri: str
+    experiment: str
+    name: str
+    runs: str
+    registry: str
+
+
+def place(project: Project) -> Place:
+    """Return the MLflow of a project."""
+    config = project.config
+    return Place(
+        uri=project.tracking_uri,
+        experiment=config.mlflow.experiment or config.name,
+        name=config.name,
+        runs=str(project.runs),
+        registry=str(project.registry),
+    )
+
+
+def sync(place: Place, say: Callable[[str], None]) -> None:
+    """Add every published run and registered version that MLflow does not have yet.
+
+    Raises `Unreachable` where the server does not answer.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        client = MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
+        experiment = _experiment(client, place)
+        shown = {
+            run.data.tags[KEY]: run.info.run_id
+            for run in client.search_runs([experiment], filter_string=f"tags.`{KEY}` != ''")
+        }
+        for folder in sorted(Path(place.runs).glob("*/")):
+            manifest = None if "." in folder.name else read_manifest(folder)
+            if manifest and manifest.key not in shown:
+                shown[manifest.key] = _add_run(client, experiment, folder, manifest)
+        _add_versions(client, place, shown)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise Unreachable(
+            f"MLflow at {place.uri} cannot be used: {error}",
+            hint="`hieno models sync` shows everything there once it answers",
+        ) from error
+
+
+def _experiment(client: MlflowClient, place: Place) -> str:
+    found = client.get_experiment_by_name(place.experiment)
+    if found is not None:
+        return str(found.experiment_id)
+    local = place.uri.startswith("sqlite:")
+    artifacts = (Path(place.runs).parent / "mlartifacts").as_uri() if local else None
+    return str(client.create_experiment(place.experiment, artifact_location=artifacts))
+
+
+def _add_run(client: MlflowClient, experiment: str, folder: Path, manifest: Manifest) -> str:
+    from mlflow.entities import Metric, Param, RunTag
+
+    facts = manifest.facts
+    rows = list(read_jsonl(folder / "metrics.jsonl"))
+    run_id = str(client.create_run(experiment, run_name=manifest.key[:12]).info.run_id)
+    parameters: dict[str, Any] = {**facts["settings"], "dtype": facts["dtype"]}
+    client.log_batch(run_id, params=[Param(k, str(v)) for k, v in parameters.items()])
+    metrics = [
+        Metric(name, float(row[name]), 0, int(row["step"])) for row in rows for name in METRICS
+    ]
+    for name in ("test_loss", "base_test_loss"):
+        if facts[name] is not None:
+            metrics.append(Metric(name, facts[name], 0, facts["steps"]))
+    for start in range(0, len(metrics), 1000):  # MLflow's limit for one call
+        client.log_batch(run_id, metrics=metrics[start : start + 1000])
+    tags = {
+        DIGEST: manifest.digest,
+        "hieno.dataset": facts["dataset"],
+        "hieno.base": facts["base"],
+        KEY: manifest.key,  # last: a run without it is written again
+    }
+    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def _add_versions(client: MlflowClient, place: Place, runs: dict[str, str]) -> None:
+    registry = Path(place.registry)
+    known = versions.versions(registry)
+    if not known:
+        return
+    if not client.search_registered_models(f"name = '{place.name}'"):
+        client.create_registered_model(place.name)
+    shown = {
+        version.tags.get(DIGEST): version.version
+        for version in client.search_model_versions(f"name = '{place.name}'")
+    }
+    for version in known:
+        if version.digest not in shown:
+            made = client.create_model_version(
+                place.name,
+                source=Path(version.package).as_uri(),
+                run_id=runs.get(version.lineage["run"]["key"]),
+                tags={DIGEST: version.digest, "hieno.version": str(version.version)},
+            )
+            shown[version.digest] = made.version
+    numbers = {version.version: shown[version.digest] for version in known}
+    current = versions.aliases(registry)
+    for alias in client.get_registered_model(place.name).aliases:
+        if alias not in current:
+            client.delete_registered_model_alias(place.name, alias)
+    for alias, number in current.items():
+        client.set_registered_model_alias(place.name, alias, numbers[number])

@@ -1,0 +1,63 @@
+"""The project's model versions: one file each, numbered from 1, never changed.
+
+`champion` is the version that may serve, `challenger` the newest that may not (yet).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any  # lineage is JSON
+
+from hieno.files import now, read_json, write_json
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered package. `lineage` holds the digests and scores it was registered with."""
+
+    name: str
+    version: int
+    package: str
+    digest: str
+    created: str
+    lineage: Mapping[str, Any]
+
+
+def versions(registry: Path) -> list[ModelVersion]:
+    """Return every version, oldest first."""
+    files = sorted((registry / "versions").glob("*.json"), key=lambda path: int(path.stem))
+    return [ModelVersion(**read_json(path)) for path in files]
+
+
+def add(
+    registry: Path, *, name: str, package: Path, digest: str, lineage: Mapping[str, Any]
+) -> ModelVersion:
+    """Register a package under the next number; one that is registered already keeps its own."""
+    known = versions(registry)
+    for version in known:
+        if version.digest == digest and version.lineage == lineage:
+            return version
+    number = known[-1].version + 1 if known else 1
+    made = ModelVersion(name, number, str(package), digest, now(), lineage)
+    write_json(registry / "versions" / f"{number}.json", asdict(made))
+    return made
+
+
+def aliases(registry: Path) -> dict[str, int]:
+    """Return the version number behind each alias that is set."""
+    path = registry / "aliases.json"
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def set_alias(registry: Path, alias: str, version: int) -> None:
+    """Point an alias at a version; a version is never champion and challenger at once."""
+    current = {name: number for name, number in aliases(registry).items() if number != version}
+    write_json(registry / "aliases.json", {**current, alias: version})
+
+
+def champion(registry: Path) -> ModelVersion | None:
+    """Return the version that may serve, if there is one."""
+    number = aliases(registry).get("champion")
+    return next((version for version in versions(registry) if version.version == number), None)

@@ -1,0 +1,88 @@
+"""MLflow shows what the folders hold, however often it is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hieno.errors import Unreachable
+from hieno.files import published
+from hieno.registry import tracking
+from hieno.registry.versions import add, set_alias
+
+FACTS: dict[str, Any] = {
+    "settings": {"rank": 4, "epochs": 1.0},
+    "dtype": "float32",
+    "dataset": "d1",
+    "base": "b1",
+    "test_loss": 0.5,
+    "base_test_loss": 2.0,
+    "steps": 2,
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> tracking.Place:
+    """A project with one run and no MLflow yet."""
+    with published(tmp_path / "runs" / "abc", kind="run", key="abc-key") as (folder, facts):
+        facts.update(FACTS)
+        rows = [
+            {"step": step, "loss": 2.0 / step, "learning_rate": 1e-3, "grad_norm": 1.0, "tokens": 9}
+            for step in (1, 2)
+        ]
+        text = "\n".join(json.dumps(row) for row in rows)
+        (folder / "metrics.jsonl").write_text(text, encoding="utf-8")
+    return tracking.Place(
+        uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
+        experiment="desk",
+        name="desk",
+        runs=str(tmp_path / "runs"),
+        registry=str(tmp_path / "registry"),
+    )
+
+
+def register(place: tracking.Place, digest: str, alias: str) -> None:
+    registry = Path(place.registry)
+    lineage = {"run": {"key": "abc-key", "digest": "x"}}
+    package = registry.parent / "packages" / digest
+    made = add(registry, name="desk", package=package, digest=digest, lineage=lineage)
+    set_alias(registry, alias, made.version)
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")  # MLflow's own
+def test_runs_versions_and_aliases_are_shown_once(place: tracking.Place) -> None:
+    from mlflow.tracking import MlflowClient
+
+    register(place, "aa", "challenger")
+    for _ in range(2):
+        tracking.sync(place, print)
+    client = MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
+    experiment = client.get_experiment_by_name("desk")
+    [run] = client.search_runs([experiment.experiment_id])
+    assert run.data.params["rank"] == "4"
+    assert run.data.metrics["loss"] == 1.0
+    assert [m.value for m in client.get_metric_history(run.info.run_id, "loss")] == [2.0, 1.0]
+    assert run.info.status == "FINISHED"
+
+    register(place, "aa", "champion")
+    register(place, "bb", "challenger")
+    tracking.sync(place, print)
+    assert len(client.search_model_versions("name = 'desk'")) == 2
+    aliases = client.get_registered_model("desk").aliases
+    assert {alias: int(number) for alias, number in aliases.items()} == {
+        "champion": 1,
+        "challenger": 2,
+    }
+
+
+def test_a_server_that_does_not_answer_is_named(place: tracking.Place) -> None:
+    from hieno.processes import free_port
+
+    gone = tracking.Place(**{**vars(place), "uri": f"http://127.0.0.1:{free_port()}"})
+    with pytest.raises(Unreachable) as caught:
+        tracking.sync(gone, print)
+    assert caught.value.message.startswith(f"MLflow at {gone.uri} cannot be used: ")
+    assert caught.value.hint == "`hieno models sync` shows everything there once it answers"
