@@ -1,0 +1,107 @@
+"""A process between gateway and container, so that a container never outlives its gateway.
+
+The keeper holds the reading end of a pipe whose writing end is the gateway's alone. However the
+gateway ends - also by `kill -9` - the pipe closes, and the keeper ends the container. Closing the
+pipe is also the normal way to stop a container. Unlike Linux's parent-death signal this works on
+every system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hieno import processes
+from hieno.processes import ProcessId
+
+GRACE = 10.0  # seconds that a container gets to finish its answers
+_NOBODY = ProcessId(0, 0.0)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A container with its keeper."""
+
+    container: ProcessId
+    keeper: ProcessId
+    _process: asyncio.subprocess.Process
+
+    @property
+    def ended(self) -> bool:
+        return self._process.returncode is not None
+
+    async def wait(self) -> int:
+        """Wait for the container's end and return its exit code (negative: a signal's number)."""
+        code = await self._process.wait()
+        return code - 256 if code > 127 else code
+
+
+@asynccontextmanager
+async def started(command: Sequence[str], *, log: Path) -> AsyncIterator[Kept]:
+    """Run a container while the context lasts; what it prints is appended to `log`."""
+    with log.open("ab") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *processes.python_module(__name__, str(log), *command),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+        )
+    container = _NOBODY
+    try:
+        keeper = await asyncio.to_thread(processes.identify, process.pid)
+        if process.stdout is not None and (said := await process.stdout.readline()):
+            container = ProcessId(**json.loads(said))
+        yield Kept(container, keeper, process)
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        await _gone(process)
+        # only where somebody killed the keeper is there still something to stop
+        await asyncio.to_thread(processes.stop, container, grace=GRACE)
+
+
+def main(log: Path, command: Sequence[str]) -> int:
+    """Run a command until it ends or until standard input closes; return its exit code."""
+    with log.open("ab") as output:
+        container = subprocess.Popen(
+            list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+    identity = processes.identify(container.pid)
+    print(json.dumps(asdict(identity)), flush=True)
+    watch = threading.Thread(target=_end_with_gateway, args=(identity,), daemon=True)
+    watch.start()
+    code = container.wait()
+    _closing.acquire()  # a stop that has begun also ends the container's children
+    return code % 256
+
+
+# Held while the container is being stopped.
+_closing = threading.Lock()
+
+
+def _end_with_gateway(container: ProcessId) -> None:
+    while os.read(0, 1024):
+        continue
+    with _closing:
+        processes.stop(container, grace=GRACE)
+
+
+async def _gone(process: asyncio.subprocess.Process) -> None:
+    try:
+        async with asyncio.timeout(GRACE + 10):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

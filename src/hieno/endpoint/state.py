@@ -1,0 +1,215 @@
+"""An endpoint's two files: what should be (endpoint.json) and what is (observed.json).
+
+The first is written by commands alone, the second by the gateway alone, each in one step, so no
+crash leaves half a state and nobody has to be asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal  # Any: JSON on its way to and from the files
+
+from hieno import files
+from hieno.errors import BrokenArtifact, UsageError
+from hieno.processes import ProcessId
+
+DESIRED = "endpoint.json"
+OBSERVED = "observed.json"
+
+State = Literal["starting", "ready", "failed", "stopped", "idle"]
+
+# Azure's rule for the names of deployments.
+_NAME = re.compile(r"(?=.{3,32}\Z)[a-zA-Z][a-zA-Z0-9]*(-[a-zA-Z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of an endpoint: seconds, bytes, and requests per instance.
+
+    Twice `max_concurrent` requests per instance may be in flight (Azure's rule); one more is
+    answered with 429.
+    """
+
+    request_timeout: float = 180.0
+    max_concurrent: int = 64
+    max_body: int = 1_500_000
+    start_timeout: float = 600.0
+    idle_timeout: float = 600.0
+    drain_timeout: float = 10.0
+
+
+@dataclass(frozen=True)
+class DeploymentSpec:
+    """What one deployment runs; `{port}` in the command is replaced for each instance."""
+
+    version: str
+    command: tuple[str, ...]
+    root: str = ""
+    engine: str = ""
+    data_digest: str = ""
+    instances: int = 1
+    on_demand: bool = False
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What an endpoint should be; `seed` makes the choice by traffic repeatable."""
+
+    name: str
+    port: int
+    traffic: Mapping[str, int] = field(default_factory=dict)
+    deployments: Mapping[str, DeploymentSpec] = field(default_factory=dict)
+    limits: Limits = Limits()
+    revision: int = 1
+    seed: int | None = None
+
+    def live(self) -> str | None:
+        """Return the deployment with the largest share of the traffic."""
+        shares = {name: share for name, share in self.traffic.items() if share > 0}
+        return max(shares, key=lambda name: shares[name], default=None)
+
+
+@dataclass(frozen=True)
+class InstanceStatus:
+    """One running container, or one that is about to be."""
+
+    state: State
+    port: int
+    process: ProcessId | None
+
+
+@dataclass(frozen=True)
+class DeploymentStatus:
+    """A deployment as the gateway sees it; `error` is the last line of a container that ended."""
+
+    version: str
+    state: State
+    instances: tuple[InstanceStatus, ...] = ()
+    restarts: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the gateway last said; `processes` are all that must be gone after it."""
+
+    gateway: ProcessId
+    port: int
+    revision: int
+    deployments: Mapping[str, DeploymentStatus]
+    processes: tuple[ProcessId, ...] = ()
+    problem: str = ""
+
+
+def read_desired(folder: Path) -> Desired | None:
+    """Return what the endpoint in a folder should be, or None where there is none."""
+    raw = _read(folder / DESIRED)
+    if raw is None:
+        return None
+    with _shape_of(folder / DESIRED):
+        specs = {
+            name: DeploymentSpec(**{**spec, "command": tuple(spec["command"])})
+            for name, spec in raw["deployments"].items()
+        }
+        return _checked(Desired(**{**raw, "deployments": specs, "limits": Limits(**raw["limits"])}))
+
+
+def write_desired(folder: Path, desired: Desired) -> None:
+    """Say what the endpoint should be; raises `UsageError` where that makes no sense."""
+    files.write_json(folder / DESIRED, asdict(_checked(desired)))
+
+
+def read_observed(folder: Path) -> Observed | None:
+    """Return what the gateway last wrote, or None where it never ran."""
+    raw = _read(folder / OBSERVED)
+    if raw is None:
+        return None
+    with _shape_of(folder / OBSERVED):
+        return Observed(
+            gateway=ProcessId(**raw["gateway"]),
+            port=raw["port"],
+            revision=raw["revision"],
+            deployments={name: _deployment(one) for name, one in raw["deployments"].items()},
+            processes=tuple(ProcessId(**one) for one in raw["processes"]),
+            problem=raw["problem"],
+        )
+
+
+def write_observed(folder: Path, observed: Observed) -> None:
+    """Say what the endpoint is; only the gateway does."""
+    files.write_json(folder / OBSERVED, asdict(observed))
+
+
+def log_path(folder: Path, deployment: str) -> Path:
+    """Return the file that takes what the containers of a deployment print."""
+    return folder / f"{deployment}.log"
+
+
+def last_lines(path: Path, count: int, *, start: int = 0) -> list[str]:
+    """Return up to `count` last lines with text of a log, none from before byte `start`."""
+    try:
+        with path.open("rb") as log:
+            size = log.seek(0, 2)
+            log.seek(max(start, size - 4096 * max(count, 1)))
+            text = log.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-count:] if count > 0 else []
+
+
+def _checked(desired: Desired) -> Desired:
+    for problem in _problems(desired):
+        raise UsageError(
+            f"endpoint {desired.name}: {problem}", hint="correct it, then deploy again"
+        )
+    return desired
+
+
+def _problems(desired: Desired) -> Iterator[str]:
+    for name, spec in desired.deployments.items():
+        if not _NAME.match(name):
+            yield f"{name!r} is no name of a deployment (3-32 letters, digits and single dashes)"
+        if not 1 <= spec.instances <= 50:
+            yield f"{name} has {spec.instances} instances; 1 to 50 are possible"
+    for name, share in desired.traffic.items():
+        if name not in desired.deployments:
+            yield f"traffic goes to {name}, which is not deployed"
+        if not 0 <= share <= 100:
+            yield f"the traffic of {name} is {share}; it is a share of 0 to 100"
+    if sum(desired.traffic.values()) not in (0, 100):
+        yield f"the traffic adds up to {sum(desired.traffic.values())}, not to 0 or 100"
+
+
+def _read(path: Path) -> Any:
+    try:
+        return files.read_json(path)
+    except FileNotFoundError:
+        return None
+
+
+def _deployment(raw: Mapping[str, Any]) -> DeploymentStatus:
+    instances = tuple(
+        InstanceStatus(
+            state=one["state"],
+            port=one["port"],
+            process=ProcessId(**one["process"]) if one["process"] else None,
+        )
+        for one in raw["instances"]
+    )
+    return DeploymentStatus(**{**raw, "instances": instances})
+
+
+@contextmanager
+def _shape_of(path: Path) -> Iterator[None]:
+    """Turn a missing or unknown field into `BrokenArtifact` that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BrokenArtifact(
+            f"{path} is not in the form that this version writes",
+            hint=f"delete {path}, then deploy again",
+        ) from error

@@ -1,0 +1,214 @@
+"""This machine: stages as child processes, and an endpoint on loopback.
+
+A stage has a process of its own so that its memory is given back, and so that whatever kills it
+leaves the command alive to say so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any  # Any: a status is JSON
+
+from hieno import processes
+from hieno.endpoint import control
+from hieno.endpoint.state import DeploymentSpec, Limits, read_desired
+from hieno.errors import DiskFull, HienoError, Interrupted, MissingInput, is_disk_full, rebuild
+from hieno.files import digest_json, read_manifest, write_json
+from hieno.project import Project
+from hieno.registry.versions import ModelVersion
+from hieno.reporting import Reporter
+from hieno.stages import StagePlan, save_plan
+from hieno.targets import Address
+
+QUIET = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",  # what a stage reads was fetched before it
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+BASE_LINEAGE = {"model_version": "base"}
+START_SECONDS = 600.0  # a large model may load that long
+
+
+@dataclass(frozen=True)
+class LocalTarget:
+    """Run a project's stages here and serve its model on 127.0.0.1."""
+
+    project: Project
+
+    def submit(self, plan: StagePlan, reporter: Reporter) -> None:
+        """Run a stage in a child process and pass on what it reports."""
+        folder = self.project.state / "logs"
+        path, log = folder / f"{plan.stage}.json", folder / f"{plan.stage}.log"
+        save_plan(plan, path)
+        with log.open("wb") as output, _child(path, output) as process:
+            failure = _listen(process, reporter)
+            code = process.wait()
+        if failure is not None:
+            raise failure
+        if code:
+            raise _died(plan.stage, code, log)
+
+    def deploy(self, version: ModelVersion, *, base: Path, say: Callable[[str], None]) -> None:
+        """Serve a version behind the endpoint; the untuned model answers to the name `base`."""
+        self.project.endpoint.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for lineage in (_lineage(version), BASE_LINEAGE):
+            write_json(self._lineage_file(lineage), lineage)
+        control.deploy(
+            self.project.endpoint,
+            self._spec(version),
+            port=self.project.config.endpoint.port,
+            wait=START_SECONDS,
+            say=say,
+            base=self._spec_of_base(base),
+            limits=self._limits(),
+        )
+
+    def serving(self, version: ModelVersion) -> Mapping[str, Any] | None:
+        """Return the endpoint's status if its gateway runs and this version has the traffic."""
+        status, desired = control.status(self.project.endpoint), read_desired(self.project.endpoint)
+        live = desired.live() if desired else None
+        if status is None or desired is None or live is None or not status.alive:
+            return None
+        same = desired.deployments[live] == self._spec(version)
+        same = same and desired.limits == self._limits()
+        ready = status.deployments[live].state == "ready"
+        return status.as_json() if same and ready else None
+
+    def address(self) -> Address:
+        """Return the endpoint's address and its primary key."""
+        status = control.status(self.project.endpoint)
+        if status is None:
+            raise MissingInput("nothing is deployed yet", hint="`hieno up` deploys the model")
+        return Address(status.url, control.keys(self.project.endpoint).primary)
+
+    def down(self) -> list[str]:
+        """Stop the gateway and its containers."""
+        return control.down(self.project.endpoint)
+
+    def _lineage_file(self, lineage: Mapping[str, str]) -> Path:
+        return self.project.endpoint / f"lineage-{digest_json(lineage)[:12]}.json"
+
+    def _limits(self) -> Limits:
+        config = self.project.config
+        return Limits(
+            request_timeout=config.endpoint.request_timeout,
+            max_concurrent=config.serve.max_requests,
+        )
+
+    def _spec(self, version: ModelVersion) -> DeploymentSpec:
+        root = Path(version.package)
+        lineage = _lineage(version)
+        manifest = read_manifest(root)
+        return DeploymentSpec(
+            version=str(version.version),
+            command=self._command(root, lineage, aliases=control.COLOURS),
+            root=str(root),
+            engine=manifest.facts["engine"] if manifest else "auto",
+            data_digest=lineage["data_digest"],
+            instances=self.project.config.endpoint.instances,
+        )
+
+    def _spec_of_base(self, root: Path) -> DeploymentSpec:
+        command = self._command(root, BASE_LINEAGE, aliases=(control.BASE,))
+        return DeploymentSpec(version="base", command=command, root=str(root))
+
+    def _command(
+        self, root: Path, lineage: Mapping[str, str], *, aliases: Sequence[str]
+    ) -> tuple[str, ...]:
+        path = self._lineage_file(lineage)
+        serve = self.project.config.serve
+        return (
+            *processes.python_module("hieno.serve", str(root)),
+            *("--port", "{port}", "--name", self.project.config.name),
+            *(word for alias in aliases for word in ("--alias", alias)),
+            *("--lineage", str(path)),
+            *("--max-new-tokens", str(serve.max_new_tokens)),
+            *("--max-requests", str(serve.max_requests)),
+            *("--cache-gb", str(serve.cache_gb)),
+        )
+
+
+def _lineage(version: ModelVersion) -> dict[str, str]:
+    return {
+        "model_version": f"{version.name}:{version.version}",
+        "data_digest": version.lineage["dataset"]["digest"],
+    }
+
+
+@contextmanager
+def _child(plan: Path, log: IO[bytes]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        processes.python_module("hieno.stages", str(plan)),
+        stdin=subprocess.PIPE,  # closed when this process ends, however it ends
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env={**os.environ, **QUIET},
+        text=True,
+        encoding="utf-8",
+    )
+    try:
+        yield process
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted; what was done so far is kept",
+            hint="type the same command again to go on",
+        ) from None
+    finally:
+        if process.poll() is None:
+            _end(process)
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
+
+
+def _listen(process: subprocess.Popen[str], reporter: Reporter) -> HienoError | None:
+    failure: HienoError | None = None
+    for line in process.stdout or ():
+        message = json.loads(line)
+        if "progress" in message:
+            reporter.progress(*message["progress"])
+        elif "say" in message:
+            reporter.say(message["say"])
+        elif "error" in message:
+            failure = rebuild(**message["error"])
+    return failure
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if os.name != "nt":
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            pass
+        else:
+            return
+    processes.stop(processes.identify(process.pid), grace=2)
+    process.wait()
+
+
+def _died(stage: str, code: int, log: Path) -> HienoError:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+    if code in (-signal.SIGINT, Interrupted.exit_code):
+        return Interrupted(f"{stage} was interrupted", hint="type the same command again to go on")
+    if is_disk_full(OSError(last)):
+        return DiskFull(
+            f"no space left on the disk of {log.parent}",
+            hint="free some space, then type the same command again",
+        )
+    if code < 0:
+        return HienoError(
+            f"{stage} was ended from outside (signal {-code})",
+            hint="memory may have run out (`hieno doctor`); the same command goes on from here",
+        )
+    return HienoError(f"{stage} failed: {last}", hint=f"the whole story is in {log}")
