@@ -1,0 +1,62 @@
+"""Prompt flow's own chat page in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+from pydantic import SecretStr
+
+from endpoint import KEY, Endpoint, running
+from hieno import flow
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Endpoint]:
+    with running() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture(scope="module")
+def served(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[flow.Served]:
+    folder = tmp_path_factory.mktemp("project")
+    flow.init(folder / "flow", name="my-model")
+    state = folder / "state"
+    yield flow.start(folder / "flow", endpoint.url, SecretStr(KEY), state=state, say=print)
+    flow.stop(state)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, headless=True)
+        yield started
+        started.close()
+
+
+def test_a_question_typed_into_the_page_is_answered_below_it(
+    served: flow.Served, browser: Browser, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 1100, "height": 700})
+    # Its fonts come from elsewhere and are not needed: nothing else may leave this machine.
+    page.route(lambda url: not url.startswith(served.url), lambda route: route.abort())
+    page.goto(served.url)
+    box = page.get_by_role("textbox").last
+    for question, turns in (("Who are you?", 1), ("What did I ask?", 3)):
+        box.fill(question)
+        box.press("Enter")
+        answer = page.get_by_text(f"{turns} messages, the last is {question}")
+        expect(answer.first).to_be_visible(timeout=30_000)
+    page.screenshot(path=tmp_path / "page.png")
+    assert [len(request["input_data"][0]) for request in endpoint.requests] == [1, 3]
+    page.close()
