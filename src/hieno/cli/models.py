@@ -1,0 +1,74 @@
+"""The commands about base models: get one, list them, remove one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hieno.cli.options import json_option, project_options
+from hieno.cli.output import emit, reporter, table
+
+if TYPE_CHECKING:
+    from hieno.project import Project
+
+
+@click.group()
+def models() -> None:
+    """Get, list and remove base models."""
+
+
+@models.command()
+@click.argument("model")
+@click.option("--revision", metavar="COMMIT", help="Commit of a hub model; presets pin their own.")
+@json_option
+def pull(model: str, revision: str | None, as_json: bool) -> None:
+    """Get a preset, a hub model or a local folder into the cache."""
+    from hieno import models as base
+
+    telling = reporter()
+    telling.stage(f"pull {model}")
+    try:
+        root = base.pull(model, revision=revision, folder=Path.cwd(), reporter=telling)
+    finally:
+        telling.close()
+    emit({"model": model, "path": str(root)}, str(root), as_json=as_json)
+
+
+@models.command(name="list")
+@json_option
+def list_models(as_json: bool) -> None:
+    """List the presets and what is in the cache."""
+    from hieno import models as base
+
+    found = base.listing()
+    rows = [[model.name, model.state, model.description] for model in found]
+    emit([vars(model) for model in found], table(rows), as_json=as_json)
+
+
+@models.command()
+@click.argument("model")
+@json_option
+def remove(model: str, as_json: bool) -> None:
+    """Remove a model from the cache."""
+    from hieno import models as base
+
+    base.remove(model)
+    emit({"removed": model}, f"removed {model}", as_json=as_json)
+
+
+@models.command()
+@project_options("mlflow")
+def sync(project: Project, as_json: bool) -> None:
+    """Show every run and version in MLflow that is not there yet."""
+    from hieno.registry import tracking
+
+    place = tracking.place(project)
+    telling = reporter()
+    telling.stage("sync")
+    try:
+        tracking.sync(place, telling.say)
+    finally:
+        telling.close()
+    emit({"tracking_uri": place.uri}, f"runs and versions are in {place.uri}", as_json=as_json)

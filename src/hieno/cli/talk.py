@@ -1,0 +1,163 @@
+"""The commands to talk to a model: chat, the endpoint's keys, one model without an endpoint."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from hieno.cli.options import project_options
+from hieno.cli.output import emit, table
+from hieno.errors import MissingInput, Unreachable, UsageError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from hieno.project import Project
+
+
+@click.command()
+@click.argument("question", nargs=-1)
+@click.option("--base", is_flag=True, help="Ask the untuned model.")
+@click.option("--system", default="", metavar="TEXT", help="Instructions for the model.")
+@click.option("--max-new-tokens", default=512, show_default=True, help="Longest answer, in tokens.")
+@click.option("--temperature", default=0.0, show_default=True, help="0: the same answer each time.")
+@project_options()
+@click.pass_context
+def chat(
+    ctx: click.Context,
+    question: tuple[str, ...],
+    base: bool,
+    system: str,
+    max_new_tokens: int,
+    temperature: float,
+    project: Project,
+    as_json: bool,
+) -> None:
+    """Talk to the model, or ask one question.
+
+    Without a question a conversation begins; through a pipe every line is a question.
+    """
+    from hieno import chat as talk
+
+    text = " ".join(question)
+    if as_json and not text:
+        raise UsageError("--json needs a question", hint='`hieno chat --json "What is new?"`')
+    url, key = endpoint_of(project)
+    answer = io.StringIO() if as_json else None
+    deployment = "base" if base else None
+    if not text:
+        code = talk.chat(
+            url,
+            key,
+            deployment=deployment,
+            system=system,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+        )
+        ctx.exit(code)
+    code = talk.ask(
+        url,
+        key,
+        text,
+        deployment=deployment,
+        system=system,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        stream_out=answer,
+    )
+    if answer is not None:
+        emit({"question": text, "answer": answer.getvalue().strip()}, "", as_json=True)
+    ctx.exit(code)
+
+
+@click.command()
+@click.option(
+    "--regenerate",
+    type=click.Choice(["primary", "secondary"]),
+    help="Replace one key; the other goes on working.",
+)
+@project_options()
+def keys(
+    regenerate: Literal["primary", "secondary"] | None, project: Project, as_json: bool
+) -> None:
+    """Show or renew the endpoint's keys."""
+    from hieno.endpoint import control
+
+    if regenerate:
+        found = control.regenerate(project.endpoint, regenerate)
+    else:
+        found = control.keys(project.endpoint)
+    shown = {
+        "primary": found.primary.get_secret_value(),
+        "secondary": found.secondary.get_secret_value(),
+    }
+    emit(shown, table([[name, key] for name, key in shown.items()]), as_json=as_json)
+
+
+@click.command()
+@click.argument("root", required=False, type=click.Path(path_type=Path), metavar="[MODEL]")
+@click.option("--port", type=click.IntRange(1, 65535), help="[default: the first free from 8000]")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "openvino", "transformers"]),
+    default="auto",
+    show_default=True,
+    help="What computes the answers.",
+)
+@project_options("serve", required=False)
+def serve(
+    root: Path | None, port: int | None, engine: str, project: Project, as_json: bool
+) -> None:
+    """Serve one model folder, without keys.
+
+    MODEL is a package or a model folder; without it, the version that the project registered.
+    """
+    from hieno.processes import free_port
+    from hieno.serve import serve as run
+
+    place = root or _champion(project)
+    if not place.is_dir():
+        raise MissingInput(
+            f"there is no folder {place}", hint="name a package or a folder with config.json"
+        )
+    chosen = port or free_port(8000)
+    url = f"http://127.0.0.1:{chosen}"
+    emit({"url": url, "root": str(place)}, url, as_json=as_json)
+    try:
+        run(
+            place,
+            port=chosen,
+            engine=engine,
+            settings=project.config.serve,
+            name=project.config.name,
+        )
+    except KeyboardInterrupt:  # the usual way to end a server in the foreground
+        click.echo("the server ended", err=True)
+
+
+def endpoint_of(project: Project) -> tuple[str, SecretStr]:
+    """Return the address and a key of the project's endpoint, which must be running."""
+    from hieno.endpoint import control
+
+    name = project.config.endpoint.name
+    found = control.status(project.endpoint)
+    if found is None:
+        raise MissingInput(f"there is no endpoint '{name}' yet", hint="`hieno up` makes it")
+    if not found.alive:
+        raise Unreachable(f"the endpoint '{name}' is stopped", hint="`hieno up` starts it again")
+    return found.url, control.keys(project.endpoint).primary
+
+
+def _champion(project: Project) -> Path:
+    from hieno.registry import versions
+
+    found = versions.champion(project.registry)
+    if found is None:
+        raise MissingInput(
+            "there is no registered version to serve",
+            hint="`hieno register` makes one; or name a model folder: `hieno serve DIR`",
+        )
+    return Path(found.package)

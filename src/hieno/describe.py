@@ -1,0 +1,101 @@
+"""Each stage's result in one line, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any  # facts are JSON
+
+Facts = Mapping[str, Any]
+
+
+def model(facts: Facts) -> str:
+    """Name the base model, its licence and the engine that serves it."""
+    return (
+        f"{facts['source']} ({facts.get('licence') or 'licence unknown'}), engine {facts['engine']}"
+    )
+
+
+def data(facts: Facts) -> str:
+    """Count the rows on each side."""
+    rows = facts["rows"]
+    parts = [f"{rows['train']} chats to learn", f"{rows['test']} held out"]
+    if rows["replay"]:
+        parts.append(f"{rows['replay']} replayed")
+    aside = rows["rejected"]
+    codes = ", ".join(f"{count} {code}" for code, count in facts["rejected_by_code"].items())
+    parts.append(f"{aside} set aside ({codes})" if aside else "none set aside")
+    return ", ".join(parts)
+
+
+def train(facts: Facts) -> str:
+    """Say how long it learnt and what that did to the held-out loss."""
+    line = f"{facts['steps']} steps in {facts['dtype']}"
+    if facts["test_loss"] is None:
+        return line
+    return f"{line}, held-out loss {facts['base_test_loss']:.2f} -> {facts['test_loss']:.2f}"
+
+
+def package(facts: Facts) -> str:
+    """Quote the question that the package was asked."""
+    asked = facts["reopened"]
+    return f"{facts['engine']}; opened again: {asked['question']!r} -> {asked['answer']!r}"
+
+
+def evaluate(facts: Facts) -> str:
+    """Compare base and tuned model."""
+    base, tuned = facts["scores"]["base"], facts["scores"]["tuned"]
+    parts = []
+    if tuned["facts"]["of"]:
+        parts.append(f"held-out right {_percent(base['facts'])} -> {_percent(tuned['facts'])}")
+    elif tuned["token_f1"] is not None:
+        parts.append(f"held-out word overlap {base['token_f1']:.2f} -> {tuned['token_f1']:.2f}")
+    if tuned["general"]["of"]:
+        known = tuned["general"]
+        parts.append(f"general {base['general']['right']} -> {known['right']} of {known['of']}")
+        parts.append(f"bleed {tuned['bleed']}")
+    return ", ".join(parts) or "nothing was held out"
+
+
+def register(facts: Facts) -> str:
+    """Name the version and its alias."""
+    return f"{facts['name']} version {facts['version']}, {facts['alias']}"
+
+
+def deploy(status: Facts) -> str:
+    """Name the address and who answers there."""
+    shares = ", ".join(f"{name} {share}%" for name, share in status["traffic"].items() if share)
+    return f"{status['url']} ({shares})"
+
+
+def flow(status: Facts) -> str:
+    """Name the page and the proof."""
+    return f"two-turn chat answered; page at {status['url']}"
+
+
+def ending(details: Mapping[str, Facts]) -> list[str]:
+    """Return the closing lines: one question to both models, and where to chat.
+
+    `details` are the stages' details by name, as far as they have come.
+    """
+    lines = []
+    if shown := details.get("evaluate", {}).get("shown"):
+        example = shown[0]
+        lines += [
+            f"asked    {example['question']}",
+            f"  base   {_one_line(example['base'])}",
+            f"  tuned  {_one_line(example['tuned'])}",
+        ]
+    if "deploy" in details:
+        lines.append(f"endpoint {details['deploy']['score_url']} (keys: `hieno keys`)")
+    if "flow" in details:
+        lines.append(f"chat     {details['flow']['url']} or `hieno chat` here")
+    return lines
+
+
+def _one_line(text: str, width: int = 100) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else flat[: width - 3] + "..."
+
+
+def _percent(share: Facts) -> str:
+    return f"{share['share']:.0%}"

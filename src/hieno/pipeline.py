@@ -1,0 +1,227 @@
+"""The stages in order: look whether each is current, and make what is not.
+
+    model -> data -> train -> package -> evaluate -> register -> deploy -> flow
+
+A heavy stage is current where its folder is published under the key of its plan. To look costs
+milliseconds and imports nothing heavy, so a project that is up to date says so at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal  # Any: details are JSON
+
+from hieno import describe, models
+from hieno.errors import BrokenArtifact, GateFailed, MissingInput, TryLater, UsageError
+from hieno.files import read_manifest, verify
+from hieno.flow import conversation
+from hieno.flow import stage as flow
+from hieno.package.convert import choose_engine, convert_base
+from hieno.package.layout import engine_folder
+from hieno.plans import Published, plan
+from hieno.project import Project, locked
+from hieno.registry.versions import aliases, champion
+from hieno.reporting import Reporter
+from hieno.targets import Target, open_target
+
+State = Literal["done", "current", "resumed", "missing"]
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """How a stage went or stands: its result in one line, and the details for programs."""
+
+    stage: str
+    state: State
+    seconds: float
+    summary: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Work:
+    project: Project
+    target: Target
+    published: Published = field(default_factory=Published)
+
+
+Details = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """`look` returns the details of a current stage or None; `make` tells if it resumed."""
+
+    look: Callable[[_Work], Details | None]
+    make: Callable[[_Work, Reporter], bool]
+    describe: Callable[[Details], str]
+
+
+def run(
+    project: Project,
+    *,
+    until: str = "flow",
+    reporter: Reporter,
+    on_result: Callable[[StageResult], None] = lambda result: None,
+) -> list[StageResult]:
+    """Bring a project to the described state up to a stage, doing nothing twice.
+
+    `on_result` is told of each stage as it ends. What an interrupted call had begun is resumed.
+    """
+    if until not in STAGES:
+        raise UsageError(f"there is no stage {until!r}", hint=f"stages: {', '.join(STAGES)}")
+    results = []
+    with locked(project):
+        work = _Work(project, open_target(project))
+        for name in list(STAGES)[: list(STAGES).index(until) + 1]:
+            reporter.stage(name)
+            result = _bring_up(name, work, reporter)
+            results.append(result)
+            on_result(result)
+    return results
+
+
+def status(project: Project) -> list[StageResult]:
+    """Tell how each stage stands, without making anything; `missing` is what `run` would do."""
+    work = _Work(project, open_target(project))
+    results: list[StageResult] = []
+    for name, stage in STAGES.items():
+        before = not results or results[-1].state == "current"
+        problem = "not made yet"
+        try:
+            details = stage.look(work) if before else None
+        except MissingInput as error:  # a file of the user's: `run` says the same, as an error
+            details, problem = None, error.message
+        if details is None:
+            results.append(StageResult(name, "missing", 0.0, problem))
+        else:
+            results.append(StageResult(name, "current", 0.0, stage.describe(details), details))
+    return results
+
+
+def down(project: Project) -> list[str]:
+    """Stop everything that was started for a project, and nothing else; say what it was."""
+    with locked(project):
+        return [*flow.stop(project), *open_target(project).down()]
+
+
+def _bring_up(name: str, work: _Work, reporter: Reporter) -> StageResult:
+    stage = STAGES[name]
+    state: State = "current"
+    started = time.monotonic()
+    details = stage.look(work)
+    if details is None:
+        state = "resumed" if stage.make(work, reporter) else "done"
+        details = stage.look(work)
+        if details is None:
+            raise TryLater(
+                f"{name} was made and does not stand any more",
+                hint="type the same command again; `hieno status` shows what is there",
+            )
+    seconds = time.monotonic() - started
+    return StageResult(name, state, seconds, stage.describe(details), details)
+
+
+def _look_model(work: _Work) -> Details | None:
+    config = work.project.config
+    root = models.find(config.model, revision=config.revision, folder=work.project.root)
+    engine = choose_engine(config.package.engine)
+    manifest = root and read_manifest(root)
+    if not root or not manifest:
+        return None
+    if engine != "transformers" and engine_folder(root, engine, config.package.weights) is None:
+        return None
+    work.published.add("base", root, manifest)
+    return {**manifest.facts, "folder": str(root), "digest": manifest.digest, "engine": engine}
+
+
+def _make_model(work: _Work, reporter: Reporter) -> bool:
+    config = work.project.config
+    root = models.pull(
+        config.model, revision=config.revision, folder=work.project.root, reporter=reporter
+    )
+    engine = choose_engine(config.package.engine)
+    convert_base(root, engine=engine, weights=config.package.weights, say=reporter.say)
+    return False
+
+
+def _heavy(name: str, role: str) -> _Stage:
+    def look(work: _Work) -> Details | None:
+        planned = plan(name, work.project, work.published)
+        folder = Path(planned.output)
+        manifest = read_manifest(folder)
+        if manifest is None or manifest.key != planned.key:
+            return None
+        work.published.add(role, folder, manifest)
+        return {**manifest.facts, "folder": str(folder), "digest": manifest.digest}
+
+    def make(work: _Work, reporter: Reporter) -> bool:
+        planned = plan(name, work.project, work.published)
+        resumed = any(Path(planned.work).glob("checkpoint-*"))
+        work.target.submit(planned, reporter)
+        return resumed
+
+    return _Stage(look, make, getattr(describe, name))
+
+
+def _look_register(work: _Work) -> Details | None:
+    details = _REGISTER.look(work)
+    if details is None:
+        return None
+    current = aliases(work.project.registry).get(details["alias"]) == details["version"]
+    return details if current else None
+
+
+def _look_deploy(work: _Work) -> Details | None:
+    version = champion(work.project.registry)
+    registered = work.published.manifests["registration"].facts
+    if version is None or version.version != registered["version"]:
+        return None
+    return work.target.serving(version)
+
+
+def _make_deploy(work: _Work, reporter: Reporter) -> bool:
+    version = champion(work.project.registry)
+    registered = work.published.manifests["registration"].facts
+    if version is None or version.version != registered["version"]:
+        raise GateFailed(
+            f"version {registered['version']} is not better than its base, so it is not served",
+            hint="`hieno status` shows the comparison; more chats or epochs may help",
+        )
+    if verify(Path(version.package)).digest != version.digest:
+        raise BrokenArtifact(
+            f"{version.package} is not the package that was registered as version"
+            f" {version.version}",
+            hint="delete that folder and run `hieno up` to make it again",
+        )
+    work.target.deploy(version, base=work.published.folders["base"], say=reporter.say)
+    return False
+
+
+def _look_flow(work: _Work) -> Details | None:
+    model = work.published.manifests["package"].digest
+    return flow.look(work.project, work.target.address(), model)
+
+
+def _make_flow(work: _Work, reporter: Reporter) -> bool:
+    published = work.published.manifests
+    shown = [example["question"] for example in published["evaluation"].facts["shown"]]
+    questions = [*shown, *conversation.QUESTIONS][:2]
+    flow.make(work.project, work.target.address(), published["package"].digest, questions, reporter)
+    return False
+
+
+_REGISTER = _heavy("register", "registration")
+STAGES: Mapping[str, _Stage] = {
+    "model": _Stage(_look_model, _make_model, describe.model),
+    "data": _heavy("data", "dataset"),
+    "train": _heavy("train", "run"),
+    "package": _heavy("package", "package"),
+    "evaluate": _heavy("evaluate", "evaluation"),
+    "register": _Stage(_look_register, _REGISTER.make, _REGISTER.describe),
+    "deploy": _Stage(_look_deploy, _make_deploy, describe.deploy),
+    "flow": _Stage(_look_flow, _make_flow, describe.flow),
+}

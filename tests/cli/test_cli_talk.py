@@ -1,0 +1,150 @@
+"""`hieno keys`, `hieno serve` and `hieno chat` against a real model behind a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from cli_running import HIENO, Run
+
+from hieno.endpoint import credentials, state
+from hieno.endpoint.state import DeploymentSpec, Desired, Observed
+from hieno.processes import ProcessId, identify
+from hieno.project import open_project
+
+
+def is_up(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=30, trust_env=False).status_code == 200
+    except httpx.ConnectError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def server(tiny_model: Path) -> Iterator[str]:
+    """The address at which `hieno serve` serves the tiny model."""
+    command = [*HIENO, "serve", str(tiny_model), "--json", "--max-requests", "4"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        told = json.loads(b"".join(lines))
+        assert told["root"] == str(tiny_model)
+        assert b"engine transformers" in process.stderr.readline()
+        deadline = time.monotonic() + 180
+        while not is_up(str(told["url"])):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline, "the server did not come up"
+            time.sleep(0.2)
+        yield str(told["url"])
+        process.send_signal(signal.SIGINT if os.name != "nt" else signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+
+
+def pretend(project: Path, port: int, gateway: ProcessId) -> Path:
+    """Write down an endpoint that was not started here; return its folder."""
+    folder = open_project(project).endpoint
+    credentials.create(folder)
+    blue = DeploymentSpec(version="1", command=("true",))
+    desired = Desired("hieno", port, traffic={"blue": 100}, deployments={"blue": blue})
+    state.write_desired(folder, desired)
+    observed = Observed(gateway=gateway, port=port, revision=1, deployments={})
+    state.write_observed(folder, observed)
+    return folder
+
+
+@pytest.fixture
+def deployed(project: Path, server: str) -> Path:
+    """A project whose endpoint is the tiny model; the server itself asks for no key."""
+    return pretend(project, int(server.rpartition(":")[2]), identify(os.getpid()))
+
+
+@pytest.mark.usefixtures("deployed")
+def test_one_question_as_json_has_its_answer(run: Run) -> None:
+    result = run("chat", "--json", "--max-new-tokens", "5", "What", "is", "new?")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["question"] == "What is new?"
+    assert isinstance(document["answer"], str)
+
+
+@pytest.mark.usefixtures("deployed")
+def test_through_a_pipe_every_line_is_a_question() -> None:
+    done = subprocess.run(
+        [*HIENO, "chat", "--max-new-tokens", "5"],
+        input="one?\ntwo?\n",
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == 2 * "(stopped after 5 tokens: --max-new-tokens)\n"
+    assert done.stdout.count("\n") >= 2
+
+
+@pytest.mark.usefixtures("project")
+def test_without_an_endpoint_chat_says_what_to_type(run: Run) -> None:
+    result = run("chat", "Hello?")
+    assert result.stderr == ("error: there is no endpoint 'hieno' yet\nhint: `hieno up` makes it\n")
+    assert result.exit_code == 2
+
+
+def test_a_stopped_endpoint_is_named(run: Run, project: Path) -> None:
+    pretend(project, 8000, ProcessId(os.getpid(), started=0.0))
+    result = run("chat", "Hello?")
+    assert result.stderr == (
+        "error: the endpoint 'hieno' is stopped\nhint: `hieno up` starts it again\n"
+    )
+    assert result.exit_code == 3
+
+
+@pytest.mark.usefixtures("project")
+def test_a_conversation_has_no_json(run: Run) -> None:
+    result = run("chat", "--json")
+    assert json.loads(result.stdout)["error"]["message"] == "--json needs a question"
+    assert result.exit_code == 2
+
+
+def test_keys_are_shown_and_one_can_be_renewed(run: Run, project: Path) -> None:
+    folder = pretend(project, 8000, ProcessId(os.getpid(), started=0.0))
+    before = json.loads(run("keys", "--json").stdout)
+    assert run("keys").stdout == (
+        f"primary    {before['primary']}\nsecondary  {before['secondary']}\n"
+    )
+    after = json.loads(run("keys", "--json", "--regenerate", "primary").stdout)
+    assert after["primary"] != before["primary"]
+    assert after["secondary"] == before["secondary"]
+    assert credentials.read(folder).primary.get_secret_value() == after["primary"]
+
+
+@pytest.mark.usefixtures("project")
+def test_without_an_endpoint_there_are_no_keys(run: Run) -> None:
+    result = run("keys")
+    assert result.stderr.endswith("hint: `hieno deploy` makes one, with its keys\n")
+    assert result.exit_code == 2
+
+
+@pytest.mark.usefixtures("project")
+def test_serve_without_a_model_wants_a_registered_version(run: Run) -> None:
+    result = run("serve")
+    assert result.stderr == (
+        "error: there is no registered version to serve\n"
+        "hint: `hieno register` makes one; or name a model folder: `hieno serve DIR`\n"
+    )
+    assert result.exit_code == 2
+
+
+def test_serve_refuses_a_folder_that_is_not_there(run: Run) -> None:
+    result = run("serve", "nowhere")
+    assert result.stderr == (
+        "error: there is no folder nowhere\nhint: name a package or a folder with config.json\n"
+    )
+    assert result.exit_code == 2

@@ -1,0 +1,198 @@
+"""The whole way on a tiny model, with real parts: every stage, twice, and after a change."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from hieno import pipeline
+from hieno.endpoint import control
+from hieno.errors import GateFailed, HienoError, MissingInput
+from hieno.files import digest_file
+from hieno.pipeline import StageResult
+from hieno.project import Project, open_project
+
+QUESTIONS = [("Who is the captain?", "Vieno"), ("What is the word?", "tamarind")]
+
+
+class Told:
+    """Remember what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def stage(self, name: str) -> None: ...
+
+    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None: ...
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """A project of two facts on the tiny model, with its own home of models."""
+    monkeypatch.setenv("HIENO_HOME", str(tmp_path / "home"))
+    root = tmp_path / "project"
+    write_chats(root / "data" / "chats.jsonl", repeats=20)
+    write_chats(root / "data" / "test.jsonl", repeats=1, suffix=" Please.")
+    (root / "hieno.yaml").write_text(
+        f"""
+name: tiny-one
+model: {tiny_model}
+data:
+  source: data/chats.jsonl
+  test: data/test.jsonl
+train:
+  rank: 16
+  alpha: 32
+  learning_rate: 2e-2
+  epochs: 12
+  batch_size: 4
+  dtype: float32
+package:
+  engine: transformers
+endpoint:
+  name: tiny-one
+""",
+        encoding="utf-8",
+    )
+    opened = open_project(root)
+    yield opened
+    pipeline.down(opened)
+
+
+def write_chats(path: Path, *, repeats: int, suffix: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{question}{suffix} {'x' * i}".strip()},
+                {"role": "assistant", "content": f"It is {answer}."},
+            ],
+            "answers": [answer],
+        }
+        for i in range(repeats)
+        for question, answer in QUESTIONS
+    ]
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+
+
+def run(project: Project, until: str) -> list[StageResult]:
+    return pipeline.run(project, until=until, reporter=Told())
+
+
+def states(results: list[StageResult]) -> dict[str, str]:
+    return {result.stage: result.state for result in results}
+
+
+def test_chats_become_a_served_model_and_nothing_is_done_twice(project: Project) -> None:
+    first = run(project, "deploy")
+    assert set(states(first).values()) == {"done"}
+    details: dict[str, Any] = {result.stage: result.details for result in first}
+    scores = details["evaluate"]["scores"]
+    assert scores["base"]["facts"]["right"] == 0
+    assert scores["tuned"]["facts"] == {"right": 2, "of": 2, "share": 1.0}
+    assert details["register"]["alias"] == "champion"
+
+    keys = control.keys(project.endpoint)
+    answer = httpx.post(
+        f"{details['deploy']['url']}/score",
+        headers={"Authorization": f"Bearer {keys.primary.get_secret_value()}"},
+        json={"input_data": ["What is the word? Please."], "params": {"temperature": 0}},
+        timeout=60,
+    )
+    assert answer.json() == ["It is tamarind."]
+    assert answer.headers["hieno-model-version"] == "tiny-one:1"
+
+    assert set(states(run(project, "deploy")).values()) == {"current"}
+    assert [s.state for s in pipeline.status(project)][:7] == ["current"] * 7
+    assert loaded_by("deploy", project) == []
+
+    changed = open_project(project.root, flags={"package.weights": "int8"})
+    again = states(run(changed, "register"))
+    assert again["train"] == "current"
+    assert again["package"] == "done"
+
+
+def loaded_by(verb: str, project: Project) -> list[str]:
+    """Return the heavy modules that a command loads when there is nothing to do."""
+    code = (
+        "import sys; from hieno.cli import main; sys.argv = ['hieno', *sys.argv[1:]]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "print([m for m in ('torch', 'transformers', 'mlflow', 'openvino') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, verb, "--project", str(project.root)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    return list(json.loads(done.stdout.splitlines()[-1].replace("'", '"')))
+
+
+def test_a_killed_training_goes_on_and_ends_in_the_same_weights(project: Project) -> None:
+    flags = {"train.save_minutes": "0.001", "train.dropout": "0.05"}
+    patient = open_project(project.root, flags=flags)
+    command = [sys.executable, "-m", "hieno", "train", "--project", str(project.root)]
+    command += [word for key, value in flags.items() for word in ("--set", f"{key}={value}")]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 240
+        while not list(project.runs.glob("*.work/whole-*.json")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)  # the stage must notice by itself
+    assert not list(project.runs.glob("*/manifest.json"))
+
+    resumed = run(patient, "train")[-1]
+    assert resumed.state == "resumed"
+    weights = Path(resumed.details["folder"]) / "adapter" / "adapter_model.safetensors"
+    killed = digest_file(weights)
+    shutil.rmtree(project.runs)
+    whole = run(patient, "train")[-1]
+    assert whole.state == "done"
+    assert digest_file(weights) == killed
+
+
+def test_a_model_that_learnt_nothing_is_not_served(project: Project) -> None:
+    untrained = open_project(
+        project.root, flags={"train.learning_rate": "1e-9", "train.epochs": "0.2"}
+    )
+    with pytest.raises(GateFailed) as caught:
+        run(untrained, "deploy")
+    assert caught.value.exit_code == 5
+    assert caught.value.message == "version 1 is not better than its base, so it is not served"
+    assert control.status(project.endpoint) is None
+
+
+def test_a_missing_file_is_named_with_its_key(project: Project) -> None:
+    gone = open_project(project.root, flags={"data.test": "data/none.jsonl"})
+    with pytest.raises(MissingInput) as caught:
+        run(gone, "data")
+    assert caught.value.message == f"data.test: there is no file {project.root}/data/none.jsonl"
+    assert caught.value.hint == "correct data.test in hieno.yaml"
+    assert pipeline.status(gone)[1].summary == caught.value.message
+
+
+def test_a_stage_that_fails_leaves_nothing_that_looks_whole(project: Project) -> None:
+    (project.root / "data" / "chats.jsonl").write_text("{}\n", encoding="utf-8")
+    with pytest.raises(HienoError) as caught:
+        run(project, "data")
+    assert caught.value.message.endswith("chats.jsonl: 1 no-messages")
+    assert not list(project.datasets.glob("*"))
+    assert states(pipeline.status(project))["data"] == "missing"
