@@ -43,26 +43,23 @@ def replay(
     An answer that ran out of tokens is cut at its last whole sentence, and left out if it has
     none: a cut-off answer would teach the model to stop in the middle.
     """
-    from hieno.package.layout import weights_folder
-    from hieno.serve.batch import generate_all
-    from hieno.serve.engines import Sampling
-    from hieno.templates import load_tokenizer, render_prompt
+    from hieno.serve.batch import answer_chats
 
-    tokenizer = load_tokenizer(weights_folder(base))
-    rendered = [render_prompt(tokenizer, [{"role": "user", "content": p}]) for p in prompts]
-    sampling = Sampling(max_new_tokens=max_new_tokens, temperature=0.0)
-    completions = generate_all(base, rendered, sampling, settings=settings, on_progress=on_progress)
+    questions = [{"role": "user", "content": prompt} for prompt in prompts]
+    completions = answer_chats(
+        base,
+        [[question] for question in questions],
+        max_new_tokens=max_new_tokens,
+        settings=settings,
+        on_progress=on_progress,
+    )
     rows = []
-    for prompt, completion in zip(prompts, completions, strict=True):
+    for question, completion in zip(questions, completions, strict=True):
         answer = completion.text.strip()
         if completion.finish_reason != "stop":
             answer = whole_sentences(answer)
         if answer:
-            messages = [
-                {"role": "user", "content": prompt},
-                {"role": "assistant", "content": answer},
-            ]
-            rows.append({"messages": messages})
+            rows.append({"messages": [question, {"role": "assistant", "content": answer}]})
     return rows
 
 

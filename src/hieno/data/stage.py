@@ -27,7 +27,7 @@ class _Sides:
     train: list[Chat] = field(default_factory=list)
     test: list[Chat] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
-    lengths: dict[str, list[int]] = field(default_factory=dict)
+    tokens: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def run(plan: StagePlan, reporter: Reporter) -> None:
@@ -105,7 +105,13 @@ def _check_lengths(
             lengths.append(length)
             supervised += sum(tokens.supervised)
         setattr(sides, side, kept)
-        sides.lengths[side] = [*lengths, supervised]
+        ordered = sorted(lengths)
+        sides.tokens[side] = {
+            "total": sum(ordered),
+            "supervised": supervised,
+            "median": ordered[len(ordered) // 2] if ordered else 0,
+            "longest": ordered[-1] if ordered else 0,
+        }
 
 
 def _replay(
@@ -126,7 +132,7 @@ def _replay(
 
 
 def _statistics(sides: _Sides, replayed: Sequence[Any]) -> dict[str, Any]:
-    facts: dict[str, Any] = {
+    return {
         "rows": {
             "train": len(sides.train),
             "test": len(sides.test),
@@ -134,16 +140,8 @@ def _statistics(sides: _Sides, replayed: Sequence[Any]) -> dict[str, Any]:
             "rejected": len(sides.rejects),
         },
         "rejected_by_code": dict(Counter(reject.code for reject in sides.rejects)),
+        **{f"{side}_tokens": counts for side, counts in sides.tokens.items()},
     }
-    for side, (*lengths, supervised) in sides.lengths.items():
-        ordered = sorted(lengths)
-        facts[f"{side}_tokens"] = {
-            "total": sum(lengths),
-            "supervised": supervised,
-            "median": ordered[len(ordered) // 2] if ordered else 0,
-            "longest": ordered[-1] if ordered else 0,
-        }
-    return facts
 
 
 def _reasons(rejects: Iterable[Reject]) -> str:

@@ -13,7 +13,6 @@ from hieno.data.chats import json_rows
 from hieno.errors import BadRow
 from hieno.evaluate.scoring import holds, is_right, token_f1
 from hieno.files import published, read_jsonl, write_json
-from hieno.package.layout import weights_folder
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan
 
@@ -116,18 +115,12 @@ def _ask(
     plan: StagePlan,
     reporter: Reporter,
 ) -> list[str]:
-    from hieno.serve.batch import generate_all
-    from hieno.serve.engines import Sampling
-    from hieno.templates import load_tokenizer, render_prompt
+    from hieno.serve.batch import answer_chats
 
-    tokenizer = load_tokenizer(weights_folder(root))
-    prompts = [render_prompt(tokenizer, list(question.prompt)) for question in questions]
-    longest = plan.settings["evaluate"]["max_new_tokens"]
-    sampling = Sampling(max_new_tokens=longest, temperature=0.0)
-    completions = generate_all(
+    completions = answer_chats(
         root,
-        prompts,
-        sampling,
+        [question.prompt for question in questions],
+        max_new_tokens=plan.settings["evaluate"]["max_new_tokens"],
         engine=plan.settings["engine"],
         settings=Serve.model_validate(plan.settings["serve"]),
         on_progress=lambda done, total: reporter.progress(

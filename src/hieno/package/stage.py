@@ -55,14 +55,12 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
 def _ask(
     folder: Path, engine: str, messages: list[dict[str, str]], settings: Serve
 ) -> dict[str, str]:
-    from hieno.serve.batch import generate_all
-    from hieno.serve.engines import Sampling
-    from hieno.templates import load_tokenizer, render_prompt
+    from hieno.serve.batch import answer_chats
 
     until_reply = messages[: _first_reply(messages)]
-    prompt = render_prompt(load_tokenizer(layout.weights_folder(folder)), until_reply)
-    sampling = Sampling(max_new_tokens=64, temperature=0.0)
-    answer = generate_all(folder, [prompt], sampling, engine=engine, settings=settings)[0]
+    [answer] = answer_chats(
+        folder, [until_reply], max_new_tokens=64, engine=engine, settings=settings
+    )
     if not answer.token_ids:
         raise HienoError(
             "the packaged model was opened again and gave no answer",

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from hieno.config import Serve
 from hieno.errors import BadData, HienoError
+from hieno.package.layout import weights_folder
 from hieno.serve.answer import Completion, complete
 from hieno.serve.engines import Engine, Sampling, open_engine
 from hieno.serve.model import Model, read_model
+from hieno.templates import load_tokenizer, render_prompt
 
 Progress = Callable[[int, int], None]
+
+
+def answer_chats(
+    root: Path,
+    chats: Iterable[Sequence[Mapping[str, str]]],
+    *,
+    max_new_tokens: int,
+    engine: str = "auto",
+    settings: Serve | None = None,
+    on_progress: Progress | None = None,
+) -> list[Completion]:
+    """Say how the model goes on with each conversation, taking the likeliest token each time.
+
+    A conversation is a list of messages that ends where the model's turn begins. Raises what
+    `generate_all` raises.
+    """
+    tokenizer = load_tokenizer(weights_folder(root))
+    prompts = [render_prompt(tokenizer, [dict(message) for message in chat]) for chat in chats]
+    sampling = Sampling(max_new_tokens=max_new_tokens, temperature=0.0)
+    return generate_all(
+        root, prompts, sampling, engine=engine, settings=settings, on_progress=on_progress
+    )
 
 
 def generate_all(
