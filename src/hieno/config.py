@@ -28,6 +28,8 @@ Name = Annotated[
     str, Field(min_length=3, max_length=32, pattern=r"^[a-zA-Z][a-zA-Z0-9]*(-[a-zA-Z0-9]+)*$")
 ]
 
+Percent = Annotated[int, Field(ge=1, le=100)]
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
@@ -52,7 +54,10 @@ class Data(_Section):
 class Train(_Section):
     """How the model is fine-tuned."""
 
-    method: Literal["lora"] = Field("lora", description="the way of fine-tuning")
+    method: Literal["lora", "qlora", "full"] = Field(
+        "lora", description="an adapter, one on a 4-bit base (CUDA only), or every weight"
+    )
+    variant: Literal["plain", "rslora", "dora"] = Field("plain", description="kind of LoRA")
     rank: int = Field(32, ge=1, le=1024, description="rank of the LoRA adapter")
     alpha: int = Field(64, ge=1, le=4096, description="LoRA scaling numerator")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapter's input")
@@ -65,6 +70,9 @@ class Train(_Section):
     epochs: float = Field(3, gt=0, le=1000, description="passes over the training chats")
     batch_size: int = Field(8, ge=1, le=4096, description="chats in one optimiser step")
     max_length: int = Field(2048, ge=16, description="longest chat, in tokens")
+    loss_on: Literal["replies", "all"] = Field(
+        "replies", description="tokens that are learnt: the assistant's, or every one"
+    )
     replay_loss: Literal["distribution", "words"] = Field(
         "distribution",
         description="what replayed answers hold in place: the base's whole distribution over the "
@@ -75,6 +83,18 @@ class Train(_Section):
     seed: int = Field(0, ge=0, description="seed of the initial adapter and of the order of chats")
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="type of the matrix products; auto measures this machine"
+    )
+    attention: Literal["auto", "by_document", "sdpa", "eager", "flash_attention_2"] = Field(
+        "auto", description="attention of the training pass; every one keeps chats apart"
+    )
+    loss: Literal["auto", "chunked", "stock"] = Field(
+        "auto", description="how the loss is computed: over supervised tokens only, or stock"
+    )
+    checkpointing: bool = Field(
+        False, description="keep fewer activations and compute them again: less memory, slower"
+    )
+    pass_tokens: int = Field(
+        4096, ge=64, le=1_000_000, description="most tokens in one forward pass of a step"
     )
     save_minutes: float = Field(1.0, gt=0, description="minutes between checkpoints")
     keep_checkpoints: int = Field(2, ge=2, le=100, description="checkpoints kept on disk")
@@ -112,6 +132,30 @@ class Endpoint(_Section):
     port: int = Field(8000, ge=1024, le=65535, description="first loopback port that is tried")
     instances: int = Field(1, ge=1, le=50, description="running copies of the model")
     request_timeout: float = Field(180, gt=0, le=600, description="seconds until an answer is due")
+    steps: list[Percent] = Field(
+        [10, 50, 100],
+        min_length=1,
+        max_length=20,
+        description="percent of the traffic that a new version gets, step by step; where the last "
+        "is below 100, both versions go on",
+    )
+    step_requests: int = Field(
+        20, ge=1, le=100_000, description="answers of the new version that end a step"
+    )
+    step_seconds: float = Field(30, gt=0, le=86_400, description="longest step, in seconds")
+    max_errors: float = Field(
+        0.02, ge=0, le=1, description="more failed answers than before, as a share, that are borne"
+    )
+    max_slowdown: float = Field(
+        3.0, ge=1, le=1000, description="how many times the time of before an answer may take"
+    )
+
+    @field_validator("steps")
+    @classmethod
+    def _rising(cls, value: list[int]) -> list[int]:
+        if sorted(set(value)) != value:
+            raise ValueError("rises from step to step, such as [10, 50, 100]")
+        return value
 
 
 class Flow(_Section):

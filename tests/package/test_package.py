@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +12,14 @@ from typing import Any
 import pytest
 
 from hieno.errors import HienoError
-from hieno.package import card, merge, mlflow_model
+from hieno.package import card, layout, merge, mlflow_model
 
 PROBE = list(range(5, 40))
 
 
 @pytest.fixture(scope="module")
-def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter that clearly changes the tiny model."""
+def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with an adapter that clearly changes the tiny model."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -32,15 +33,15 @@ def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, parameter in tuned.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.3)
-    folder = tmp_path_factory.mktemp("adapter")
-    tuned.save_pretrained(folder)
+    folder = tmp_path_factory.mktemp("run")
+    tuned.save_pretrained(folder / layout.ADAPTER)
     return folder
 
 
 @pytest.fixture(scope="module")
-def merged(tiny_model: Path, adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def merged(tiny_model: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("merged") / "model"
-    assert merge.merge(tiny_model, adapter, folder, probe=PROBE) < 1e-5
+    assert merge.merge(tiny_model, run, folder, probe=PROBE) < 1e-5
     return folder
 
 
@@ -53,13 +54,23 @@ def test_the_merged_folder_is_whole_and_is_not_the_base(merged: Path, tiny_model
     assert settings["eos_token_id"] == [2, 0]
 
 
+def test_a_model_that_was_tuned_whole_is_taken_as_it_is(
+    tiny_model: Path, merged: Path, tmp_path: Path
+) -> None:
+    run, folder = tmp_path / "run", tmp_path / "merged"
+    shutil.copytree(merged, run / layout.RUN_MODEL)
+    assert merge.merge(tiny_model, run, folder, probe=PROBE) == 0
+    weights = [(made / "model.safetensors").read_bytes() for made in (merged, folder)]
+    assert weights[0] == weights[1]
+
+
 def test_a_merge_that_differs_is_refused(
-    tiny_model: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(merge, "TOLERANCE", -1.0)
     with pytest.raises(HienoError) as caught:
-        merge.merge(tiny_model, adapter, tmp_path / "model", probe=PROBE)
-    assert caught.value.message.startswith("the merged model differs from adapter + base by ")
+        merge.merge(tiny_model, run, tmp_path / "model", probe=PROBE)
+    assert caught.value.message.startswith("the merged model differs from what was tuned by ")
 
 
 # MLflow wants types in the code too; ours are in the signature, where its parameters are

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from test_loop import ROWS, SETTINGS, Silent
+from test_loop import ROWS, SETTINGS
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hieno.train.loop import load
+from hieno.train import kernels
+from hieno.train.model import load
 from hieno.train.trainer import trainer_of
 
 
@@ -29,13 +30,16 @@ class Products(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("method", ["lora", "full"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_the_matrix_products_are_of_the_chosen_type(
-    tiny_model: Path, tmp_path: Path, dtype: str
+    tiny_model: Path, tmp_path: Path, dtype: str, method: str
 ) -> None:
-    model = load(tiny_model, SETTINGS, dtype=dtype)
-    trainer = trainer_of(model, ROWS, SETTINGS, dtype=dtype, work=tmp_path, reporter=Silent())
-    batch = trainer.data_collator(ROWS[:4])
+    settings = SETTINGS.model_copy(update={"method": method})
+    chosen = kernels.wanted(settings)
+    model = load(tiny_model, settings, dtype=dtype, attention=chosen.attention)
+    trainer = trainer_of(model, ROWS, settings, chosen, dtype=dtype, work=tmp_path)
+    step = trainer.data_collator(ROWS[:4])
     with Products() as seen:
-        trainer.compute_loss(trainer.model, batch).backward()
+        trainer.training_step(trainer.model, step, 8)
     assert seen.dtypes == {getattr(torch, dtype)}

@@ -16,8 +16,8 @@ from hieno.config import Train
 from hieno.errors import ConfigError
 from hieno.files import digest_file
 from hieno.train import checkpoints
-from hieno.train.loop import fine_tune, load, targets
-from hieno.train.trainer import micro_batches
+from hieno.train.loop import fine_tune
+from hieno.train.model import load, targets
 
 ROWS = [
     {
@@ -60,7 +60,7 @@ def train(model: Path, folder: Path, reporter: Any = None, settings: Train = SET
         settings,
         dtype="float32",
         work=work,
-        adapter=folder / "adapter",
+        weights=folder / "adapter",
         reporter=reporter or Silent(),
     )
 
@@ -147,12 +147,3 @@ def test_a_layer_that_the_model_lacks_is_refused(tiny_model: Path) -> None:
         targets(model, ["q_proj", "o_proj", "v_proj"])
     assert caught.value.message == "train.targets: the model has no layer named q_proj, v_proj"
     assert caught.value.hint == "it has down_proj, gate_up_proj, o_proj, qkv_proj"
-
-
-def test_long_chats_are_split_over_several_passes_of_one_step() -> None:
-    short = [{"input_ids": [1] * 50, "labels": [1] * 50}] * 40
-    long = [{"input_ids": [1] * 1500, "labels": [1] * 1500}] * 40
-    assert micro_batches(short, 12) == (12, 1)
-    assert micro_batches(long, 12) == (2, 6)
-    assert micro_batches(long, 7) == (1, 7)
-    assert micro_batches(long, 1) == (1, 1)

@@ -10,8 +10,10 @@ import torch
 from test_loop import ROWS, SETTINGS, Silent
 from torch.nn.functional import cross_entropy, kl_div
 
-from hieno.train.loop import fine_tune, load, mean_loss
+from hieno.train import kernels
+from hieno.train.loop import fine_tune
 from hieno.train.loss import supervised_loss
+from hieno.train.model import causal, last_hidden, load
 from hieno.train.packing import IGNORED, NOBODY, pack
 from hieno.train.teacher import with_teacher
 from hieno.train.trainer import trainer_of
@@ -27,20 +29,18 @@ REPLAYED = [
 
 @pytest.mark.parametrize("share", [True, False])
 def test_an_untouched_model_has_nothing_to_learn_from_itself(tiny_model: Path, share: bool) -> None:
-    model = load(tiny_model, SETTINGS, dtype="float32")
-    rows, table = with_teacher(model, ROWS[:3], REPLAYED, at_once=2)
+    chosen = kernels.wanted(SETTINGS)
+    model = load(tiny_model, SETTINGS, dtype="float32", attention=chosen.attention)
+    rows, table = with_teacher(model, ROWS[:3], REPLAYED, dtype="float32", most=64)
     assert table.shape == (3 * len(REPLAYED) + 1, 64)
     assert not table[-1].any()
     assert all(set(row["teacher"]) == {NOBODY} for row in rows[:3])
     batch = pack(rows[3:], share_prefix=share)
     labels, pointers = batch.pop("labels"), batch.pop("teacher")
-    causal = model.get_base_model()
-    if not share:
-        causal.set_attn_implementation("sdpa")
     with torch.no_grad():
-        hidden = causal.model(**batch, use_cache=False).last_hidden_state
+        hidden = last_hidden(model, batch)
     hidden.requires_grad_()
-    head = causal.get_output_embeddings().weight
+    head = causal(model).get_output_embeddings().weight
     loss = supervised_loss(hidden, head, labels, 15.0, table[pointers])
     loss.backward()  # type: ignore[no-untyped-call]
     assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
@@ -91,18 +91,19 @@ def drift(model: Path, folder: Path, replay_loss: str) -> float:
         replayed=REPLAYED,
         dtype="float32",
         work=work,
-        adapter=folder / "adapter",
+        weights=folder / "adapter",
         reporter=Silent(),
     )
-    tuned = load(model, settings, dtype="float32")
-    rows, table = with_teacher(tuned, [], REPLAYED, at_once=5)
+    chosen = kernels.wanted(settings)
+    tuned = load(model, settings, dtype="float32", attention=chosen.attention)
+    rows, table = with_teacher(tuned, [], REPLAYED, dtype="float32", most=4096)
     tuned.load_adapter(folder / "adapter", "default")
     trainer: Any = trainer_of(
-        tuned, rows, settings, dtype="float32", work=work, reporter=Silent(), teacher=table
+        tuned, rows, settings, chosen, dtype="float32", work=work, teacher=table
     )
-    loss = mean_loss(trainer, rows)
+    loss = trainer.mean_loss(rows)
     assert loss is not None
-    return loss
+    return float(loss)
 
 
 def test_the_distribution_keeps_a_model_closer_to_its_base_than_the_words(

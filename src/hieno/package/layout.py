@@ -8,6 +8,7 @@ from hieno.errors import MissingInput
 
 MODEL = Path("artifacts") / "model"
 ENGINES = Path("engines")
+ADAPTER, RUN_MODEL = "adapter", "model"  # what a run holds: one or the other
 
 
 def weights_folder(root: Path) -> Path:

@@ -28,9 +28,9 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
     shutil.rmtree(work, ignore_errors=True)
     engine = choose_engine(settings.engine)
     try:
-        reporter.say("merging the adapter into the base")
+        reporter.say("merging what was tuned into a plain model")
         merged = work / layout.MODEL.name  # MLflow keeps the folder's name
-        difference = merge(base, tuned / "adapter", merged, probe=probe)
+        difference = merge(base, tuned, merged, probe=probe)
         with published(Path(plan.output), kind="package", key=plan.key) as (folder, facts):
             mlflow_model.write(merged, folder)
             if engine == "openvino":

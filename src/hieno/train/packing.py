@@ -55,6 +55,25 @@ def pack(chats: Sequence[Row], *, share_prefix: bool) -> dict[str, Any]:
     }
 
 
+def passes(chats: Sequence[Row], *, most: int) -> list[list[Row]]:
+    """Divide the chats of a step so that each pass holds at most `most` tokens.
+
+    First-fit by decreasing length; a chat that is longer than that has a pass of its own.
+    """
+    made: list[list[Row]] = []
+    room: list[int] = []
+    for chat in sorted(chats, key=lambda chat: -len(chat["input_ids"])):
+        length = len(chat["input_ids"])
+        fitting = next((at for at, free in enumerate(room) if free >= length), None)
+        if fitting is None:
+            made.append([chat])
+            room.append(most - length)
+        else:
+            made[fitting].append(chat)
+            room[fitting] -= length
+    return made
+
+
 def common_prefix(chats: Sequence[Row]) -> int:
     """Return how many tokens all chats begin with, before any supervised one; 0 if too few."""
     if len(chats) < 2:

@@ -9,7 +9,7 @@ from typing import Any  # rows of JSONL
 
 from hieno.config import Train
 from hieno.files import read_json, read_jsonl, write_json
-from hieno.package.layout import weights_folder
+from hieno.package.layout import ADAPTER, RUN_MODEL, weights_folder
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan
 
@@ -27,13 +27,12 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
     work = Path(plan.work)
     work.mkdir(parents=True, exist_ok=True)
     dtype = _compute_dtype(settings, work)
-    reporter.say(f"matrix products in {dtype}")
     base, dataset = plan.input("base"), plan.input("dataset")
     model_folder = weights_folder(base)
     tokenizer = load_tokenizer(model_folder)
-    train = tokenise(tokenizer, read_jsonl(dataset / "train.jsonl"))
+    train = tokenise(tokenizer, read_jsonl(dataset / "train.jsonl"), loss_on=settings.loss_on)
     replayed = tokenise(tokenizer, read_jsonl(dataset / "replay.jsonl"))
-    test = tokenise(tokenizer, read_jsonl(dataset / "test.jsonl"))
+    test = tokenise(tokenizer, read_jsonl(dataset / "test.jsonl"), loss_on=settings.loss_on)
 
     from hieno.train.loop import fine_tune
 
@@ -46,7 +45,7 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
             replayed=replayed,
             dtype=dtype,
             work=work,
-            adapter=folder / "adapter",
+            weights=folder / (RUN_MODEL if settings.method == "full" else ADAPTER),
             reporter=reporter,
         )
         shutil.copy2(work / "metrics.jsonl", folder / "metrics.jsonl")
@@ -54,6 +53,7 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
             {
                 "settings": settings.model_dump(),
                 "dtype": dtype,
+                "kernels": outcome.kernels,
                 "versions": _versions(),
                 "base": plan.digests["base"],
                 "dataset": plan.digests["dataset"],
@@ -68,7 +68,9 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def tokenise(tokenizer: Any, rows: Iterable[dict[str, Any]]) -> list[dict[str, list[int]]]:
+def tokenise(
+    tokenizer: Any, rows: Iterable[dict[str, Any]], *, loss_on: str = "replies"
+) -> list[dict[str, list[int]]]:
     """Return {"input_ids", "labels"} of each chat; labels are -100 where nothing is learnt."""
     from hieno.templates import render_training
 
@@ -76,7 +78,7 @@ def tokenise(tokenizer: Any, rows: Iterable[dict[str, Any]]) -> list[dict[str, l
     for row in rows:
         tokens = render_training(tokenizer, row["messages"])
         pairs = zip(tokens.input_ids, tokens.supervised, strict=True)
-        labels = [token if supervised else -100 for token, supervised in pairs]
+        labels = [token if supervised or loss_on == "all" else -100 for token, supervised in pairs]
         made.append({"input_ids": list(tokens.input_ids), "labels": labels})
     return made
 

@@ -14,39 +14,39 @@ from typing import Any  # models are untyped in transformers
 import torch
 from torch import Tensor
 
-from hieno.train.packing import IGNORED, NOBODY, Row, pack
+from hieno.train.kernels import on_device, products
+from hieno.train.model import last_hidden, untuned
+from hieno.train.packing import IGNORED, NOBODY, Row, pack, passes
 
 
 def with_teacher(
-    model: Any, rows: Sequence[Row], replayed: Sequence[Row], *, at_once: int
+    model: Any,
+    rows: Sequence[Row],
+    replayed: Sequence[Row],
+    *,
+    dtype: str,
+    most: int,
 ) -> tuple[list[Row], Tensor]:
     """Return all rows with a column `teacher`, and the table that it points into.
 
-    The table has shape (supervised tokens of `replayed` + 1, width). `model` is a PEFT model; its
-    adapter is switched off for the reading. `at_once` chats are read in one pass.
+    The table has shape (supervised tokens of `replayed` + 1, width), in the type of the products.
+    An adapter is switched off for the reading; a model that is tuned whole must still be the
+    base. A pass reads at most `most` tokens.
     """
     states: list[Tensor] = []
     taught: list[Row] = []
     known = 0
-    causal = model.get_base_model()
     model.eval()
-    with torch.no_grad(), model.disable_adapter():
-        for start in range(0, len(replayed), at_once):
-            batch = pack(replayed[start : start + at_once], share_prefix=False)
-            labels = batch.pop("labels")[0, 1:]
-            inputs = {
-                name: value.to(causal.device) if isinstance(value, Tensor) else value
-                for name, value in batch.items()
-            }
-            hidden = causal.model(**inputs, use_cache=False).last_hidden_state[0, :-1]
-            states.append(hidden[(labels != IGNORED).to(hidden.device)])
-    for row in replayed:
-        pointers = [NOBODY] * len(row["labels"])
-        for position, label in enumerate(row["labels"]):
-            if position and label != IGNORED:
-                pointers[position] = known
-                known += 1
-        taught.append({**row, "teacher": pointers})
-    nobody = torch.zeros_like(states[0][:1])
-    table = torch.cat([*states, nobody])
+    with torch.no_grad(), untuned(model), products(model, dtype):
+        for chats in passes(replayed, most=most):
+            row = on_device(pack(chats, share_prefix=False), model)
+            supervised = row.pop("labels")[0, 1:] != IGNORED
+            states.append(last_hidden(model, row)[0, :-1][supervised])
+            for chat in chats:
+                pointers = [NOBODY]  # nothing predicts the first token
+                for label in chat["labels"][1:]:
+                    pointers.append(NOBODY if label == IGNORED else known)
+                    known += label != IGNORED
+                taught.append({**chat, "teacher": pointers})
+    table = torch.cat([*states, torch.zeros_like(states[0][:1])])
     return [*({**row, "teacher": [NOBODY] * len(row["labels"])} for row in rows), *taught], table

@@ -2,64 +2,56 @@
 
 from __future__ import annotations
 
-import json
-import math
-import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any  # trainer states and batches are untyped in transformers
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from hieno.config import Train
-from hieno.errors import HienoError
-from hieno.reporting import Reporter
-from hieno.train import checkpoints
-from hieno.train.loss import supervised_loss
-from hieno.train.packing import Row, pack
-
-METRICS = "metrics.jsonl"
-ROW_TOKENS = 4096  # most tokens in one forward pass before a step is split into several
+from hieno.train.kernels import Kernels, row_loss
+from hieno.train.packing import IGNORED, Row, pack, passes
 
 
 def trainer_of(
-    model: PeftModel,
-    train: Sequence[Row],
+    model: Any,
+    rows: Sequence[Row],
     settings: Train,
+    kernels: Kernels,
     *,
     dtype: str,
     work: Path,
-    reporter: Reporter,
+    callbacks: Sequence[TrainerCallback] = (),
     teacher: Tensor | None = None,
 ) -> SFTTrainer:
-    """Return TRL's trainer for tokenised chats, with our packing, loss and checkpoints.
+    """Return TRL's trainer for tokenised chats, with our packing and loss.
 
-    `teacher` is the table that the rows' column `teacher` points into.
+    `teacher` is the table that the rows' column `teacher` points into. It saves nothing by
+    itself: the callbacks say when.
     """
     from datasets import Dataset
 
-    on_cpu = not torch.cuda.is_available()
-    at_once, accumulation = micro_batches(train, settings.batch_size)
+    processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     arguments = SFTConfig(
         output_dir=str(work),
-        use_cpu=on_cpu,
+        use_cpu=not torch.cuda.is_available(),
         bf16=dtype == "bfloat16",
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=at_once,
-        gradient_accumulation_steps=accumulation,
+        per_device_train_batch_size=settings.batch_size // processes,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.scheduler,
         warmup_steps=settings.warmup,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.gradient_clip,
+        gradient_checkpointing=settings.checkpointing,
         seed=settings.seed,
         data_seed=settings.seed,
-        save_strategy="no",  # the callback saves by the clock
+        save_strategy="no",
         save_total_limit=settings.keep_checkpoints,
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -73,89 +65,62 @@ def trainer_of(
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     return _Trainer(
+        kernels=kernels,
         teacher=teacher,
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_list(list(train)),
-        data_collator=partial(pack, share_prefix=on_cpu),
-        callbacks=[_Watch(settings, work, reporter)],
+        train_dataset=Dataset.from_list(list(rows)),
+        data_collator=partial(step_of, kernels=kernels, most=settings.pass_tokens),
+        callbacks=list(callbacks),
     )
 
 
-def micro_batches(rows: Sequence[Row], batch_size: int) -> tuple[int, int]:
-    """Return (chats in one forward pass, passes in one step) for a step of `batch_size` chats.
-
-    A pass holds about `ROW_TOKENS` tokens at most, judged by the longest tenth of the rows.
-    """
-    lengths = sorted(len(row["input_ids"]) for row in rows)
-    long = lengths[int(len(lengths) * 0.9)]
-    fitting = max(1, min(batch_size, ROW_TOKENS // long))
-    at_once = next(size for size in range(fitting, 0, -1) if batch_size % size == 0)
-    return at_once, batch_size // at_once
+def step_of(chats: Sequence[Row], *, kernels: Kernels, most: int) -> dict[str, Any]:
+    """Return what one step learns from: its packed passes, and all ids and labels for counting."""
+    packed = [pack(some, share_prefix=kernels.shares_prefix) for some in passes(chats, most=most)]
+    whole = {name: torch.cat([row[name] for row in packed], 1) for name in ("input_ids", "labels")}
+    return {"passes": packed, **whole}
 
 
 class _Trainer(SFTTrainer):  # type: ignore[misc]  # transformers is untyped here
-    """TRL's trainer with the loss computed over supervised tokens only (its extension point)."""
+    """TRL's trainer with a step of our own: several passes, one update (its extension points)."""
 
-    def __init__(self, *, teacher: Tensor | None, **settings: Any) -> None:
+    def __init__(self, *, kernels: Kernels, teacher: Tensor | None, **settings: Any) -> None:
         super().__init__(**settings)
-        self._teacher = teacher
+        self._kernels = kernels
+        self._teacher = None if teacher is None else teacher.to(self.args.device)
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Any:
-        labels = inputs["labels"]
-        count = num_items_in_batch if num_items_in_batch is not None else (labels != -100).sum()
-        causal = self.accelerator.unwrap_model(model).get_base_model()
-        row = {name: inputs[name] for name in inputs if name not in ("labels", "teacher")}
-        pointers = inputs.get("teacher")
-        states = None if self._teacher is None or pointers is None else self._teacher[pointers]
-        # accelerate wraps the outer forward only: without this the adapters compute in float32
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
+        model.train()
+        *early, last = self._prepare_inputs(inputs)["passes"]
+        # the loss of one process is divided by the tokens of all, and gradients are averaged
+        count = max(float(num_items_in_batch), 1.0) / self.accelerator.num_processes
+        total = torch.zeros((), device=self.args.device)
+        for row in [*early, last]:
+            # gradients travel between processes once a step
+            with nullcontext() if row is last else self.accelerator.no_sync(model):
+                loss = self._row_loss(model, row, count)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+    def mean_loss(self, rows: Sequence[Row]) -> float | None:
+        """Return the mean loss of the model over the supervised tokens of rows, if there are."""
+        total = count = 0.0
+        self.model.eval()
+        with torch.no_grad():
+            for start in range(0, len(rows), self.args.per_device_train_batch_size):
+                step = self.data_collator(
+                    rows[start : start + self.args.per_device_train_batch_size]
+                )
+                for row in self._prepare_inputs(step)["passes"]:
+                    total += float(self._row_loss(self.model, row, 1.0))
+                count += int((step["labels"] != IGNORED).sum())
+        return total / count if count else None
+
+    def _row_loss(self, model: Any, row: dict[str, Any], count: float) -> Tensor:
+        # accelerate wraps the outer forward only: the head's products are outside of it
         with self.accelerator.autocast():
-            hidden = causal.model(**row, use_cache=False).last_hidden_state
-            head = causal.get_output_embeddings().weight
-            return supervised_loss(hidden, head, labels, max(float(count), 1.0), states)
-
-
-class _Watch(TrainerCallback):  # type: ignore[misc]
-    """Report each step, write its metrics, save by the clock, and stop on a loss that is lost."""
-
-    def __init__(self, settings: Train, work: Path, reporter: Reporter) -> None:
-        self._interval = settings.save_minutes * 60
-        self._saved = time.monotonic()
-        self._work = work
-        self._metrics = work / METRICS
-        self._reporter = reporter
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        if "loss" not in logs:
-            return
-        loss = float(logs["loss"])
-        if not math.isfinite(loss):
-            raise HienoError(
-                f"the loss became {loss} at step {state.global_step}",
-                hint="lower train.learning_rate, for example to a third, and try again",
-            )
-        row = {
-            "step": state.global_step,
-            "epoch": state.epoch,
-            "loss": loss,
-            "learning_rate": logs["learning_rate"],
-            "grad_norm": float(logs["grad_norm"]),
-            "tokens": int(state.num_input_tokens_seen),
-        }
-        with self._metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        self._reporter.progress(state.global_step, state.max_steps, "steps", f"loss {loss:.3f}")
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if time.monotonic() - self._saved >= self._interval:
-            control.should_save = True
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        checkpoints.complete(self._work, state.global_step)
-        self._saved = time.monotonic()
+            return row_loss(model, row, count, self._kernels.loss, self._teacher)

@@ -1,0 +1,141 @@
+"""Which attention and which loss a run uses: the fast ones where they prove equal to the stock.
+
+Chats of a step lie packed in rows. An attention that lets them see each other, or a head that
+does more than a product (a scaling, a cap), would train something else without a word. So the
+chosen kernels are held against the plain model, chat by chat, before the first step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any  # models are untyped in transformers
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div
+
+from hieno.config import Train
+from hieno.errors import HienoError
+from hieno.train import attention
+from hieno.train.loss import supervised_loss
+from hieno.train.model import causal, last_hidden
+from hieno.train.packing import IGNORED, Row, pack
+
+PROBE_CHATS = 3
+PROBE_TOKENS = 96  # of each chat
+TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}  # of the loss; a leak changes it by far more
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The attention's name in transformers, and whether the loss is ours or the model's."""
+
+    attention: str
+    loss: str
+
+    @property
+    def shares_prefix(self) -> bool:
+        return self.attention == attention.NAME
+
+    def __str__(self) -> str:
+        return f"attention {self.attention}, loss {self.loss}"
+
+
+def wanted(settings: Train) -> Kernels:
+    """Return what the settings ask for; `auto` is what is fastest for this kind of machine."""
+    on_gpu = torch.cuda.is_available()
+    chosen: str = settings.attention
+    if chosen == "auto":
+        chosen = "sdpa" if on_gpu else attention.NAME
+    if chosen == attention.NAME:
+        attention.register()
+    return Kernels(chosen, "chunked" if settings.loss == "auto" else settings.loss)
+
+
+def proven(model: Any, rows: Sequence[Row], kernels: Kernels, *, dtype: str) -> Kernels:
+    """Return the kernels if they agree with the plain model, else those that do.
+
+    Tries the chosen ones, then the model's own loss, then its own attention. Raises `HienoError`
+    where packed chats see each other whatever is used.
+    """
+    sample = sorted(rows, key=lambda row: len(row["input_ids"]))[-PROBE_CHATS:]
+    sample = [
+        {name: row[name][:PROBE_TOKENS] for name in ("input_ids", "labels")} for row in sample
+    ]
+    sample = [row for row in sample if any(label != IGNORED for label in row["labels"][1:])]
+    if not sample:
+        return kernels
+    expected = _one_by_one(model, sample)
+    tries = [kernels, Kernels(kernels.attention, "stock"), Kernels("sdpa", "stock")]
+    for candidate in dict.fromkeys(tries):
+        causal(model).set_attn_implementation(candidate.attention)
+        row = on_device(pack(sample, share_prefix=candidate.shares_prefix), model)
+        count = float((row["labels"][:, 1:] != IGNORED).sum())
+        with torch.no_grad(), products(model, dtype):
+            found = float(row_loss(model, row, count, candidate.loss))
+        if abs(found - expected) <= TOLERANCE[dtype] * max(1.0, abs(expected)):
+            return candidate
+    raise HienoError(
+        f"packed chats would see each other in this model: loss {found:.4f}, alone {expected:.4f}",
+        hint="please report the model's name: its attention does not know where a chat ends",
+    )
+
+
+def row_loss(
+    model: Any, row: dict[str, Any], count: float, loss: str, teacher: Tensor | None = None
+) -> Tensor:
+    """Return the loss of a packed row, summed over supervised tokens, over `count`.
+
+    `row` is what `pack` makes, on the model's device; `teacher` the table that its pointers are
+    for.
+    """
+    inputs = {name: value for name, value in row.items() if name not in ("labels", "teacher")}
+    labels, states = row["labels"], None
+    if teacher is not None and "teacher" in row:
+        states = teacher[row["teacher"]]
+    if loss == "chunked":
+        head = causal(model).get_output_embeddings().weight
+        return supervised_loss(last_hidden(model, inputs), head, labels, count, states)
+    logits = model(**inputs, use_cache=False).logits[0, :-1].float()
+    return _stock(logits, labels[0, 1:], causal(model), states) / count
+
+
+def on_device(row: dict[str, Any], model: Any) -> dict[str, Any]:
+    """Return a row with its tensors where the model is."""
+    device = causal(model).device
+    return {n: v.to(device) if isinstance(v, Tensor) else v for n, v in row.items()}
+
+
+def _stock(logits: Tensor, labels: Tensor, model: Any, states: Tensor | None) -> Tensor:
+    if states is None:
+        return cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    has_teacher = states[0, 1:].any(-1)
+    own = labels.masked_fill(has_teacher, IGNORED)
+    with torch.no_grad():
+        goal = model.get_output_embeddings()(states[0, 1:][has_teacher]).float().log_softmax(-1)
+    divergence = kl_div(logits[has_teacher].log_softmax(-1), goal, log_target=True, reduction="sum")
+    return cross_entropy(logits, own, ignore_index=IGNORED, reduction="sum") + divergence
+
+
+def _one_by_one(model: Any, sample: Sequence[Row]) -> float:
+    """Return the mean loss of chats that are read alone, by the model's own means."""
+    plain = causal(model)
+    before = plain.config._attn_implementation
+    plain.set_attn_implementation("eager")
+    total = count = 0.0
+    model.eval()
+    with torch.no_grad():
+        for row in sample:
+            ids = torch.tensor([row["input_ids"]], device=plain.device)
+            labels = torch.tensor(row["labels"], device=plain.device)[1:]
+            logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
+            total += float(cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
+            count += float((labels != IGNORED).sum())
+    plain.set_attn_implementation(before)
+    return total / count
+
+
+def products(model: Any, dtype: str) -> torch.autocast:
+    device = causal(model).device.type
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == "bfloat16")

@@ -1,0 +1,110 @@
+"""What is done at each step of a run: report, write metrics, save, stop where it must."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any  # trainer states are untyped in transformers
+
+from transformers import TrainerCallback
+
+from hieno.config import Train
+from hieno.errors import HienoError, TryLater
+from hieno.files import write_atomic
+from hieno.reporting import Reporter
+from hieno.train import checkpoints
+
+METRICS = "metrics.jsonl"
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Report each step, write its metrics, save by the clock, and stop on a loss that is lost."""
+
+    def __init__(self, settings: Train, work: Path, reporter: Reporter) -> None:
+        self.asked_to_stop = False
+        self._interval = settings.save_minutes * 60
+        self._work = work
+        self._reporter = reporter
+        self._began = self._saved = time.monotonic()
+        self._tokens_before: int | None = None
+        self._step = 0
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if "loss" not in logs:
+            return
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            raise HienoError(
+                f"the loss became {loss} at step {state.global_step}",
+                hint="lower train.learning_rate, for example to a third, and try again",
+            )
+        tokens, now = int(state.num_input_tokens_seen), time.monotonic()
+        if self._tokens_before is None:  # the first step of this process warms up
+            self._began, self._tokens_before, rate = now, tokens, None
+        else:
+            rate = round((tokens - self._tokens_before) / (now - self._began), 1)
+        row = {
+            "step": state.global_step,
+            "epoch": state.epoch,
+            "loss": loss,
+            "learning_rate": logs["learning_rate"],
+            "grad_norm": float(logs["grad_norm"]),
+            "tokens": tokens,
+            "tokens_per_second": rate,
+            "memory_gb": round(_resident() / 1e9, 2),
+        }
+        with (self._work / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        text = f"loss {loss:.3f}" + (f", {rate:.0f} tokens/s" if rate else "")
+        self._reporter.progress(state.global_step, state.max_steps, "steps", text)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._step = state.global_step
+        if self.asked_to_stop and state.global_step < state.max_steps:
+            control.should_save = control.should_training_stop = True
+        elif time.monotonic() - self._saved >= self._interval:
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        checkpoints.complete(self._work, state.global_step)
+        self._saved = time.monotonic()
+
+    @contextmanager
+    def until_terminated(self) -> Iterator[None]:
+        """Save at the next step's end when SIGTERM comes, as a node that is taken away sends it.
+
+        Raises `TryLater` then: the same command goes on from there.
+        """
+        before = signal.signal(signal.SIGTERM, self._on_sigterm)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        if self.asked_to_stop:
+            raise TryLater(
+                f"training was asked to stop and saved step {self._step}",
+                hint="type the same command again: it goes on from there",
+            )
+
+    def _on_sigterm(self, *_: object) -> None:
+        self.asked_to_stop = True
+
+
+def rewind(metrics: Path, step: int) -> None:
+    """Forget the steps after the checkpoint: they are about to be taken again."""
+    if metrics.is_file():
+        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        write_atomic(metrics, "".join(kept))
+
+
+def _resident() -> int:
+    """Return the bytes of memory that this process holds now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
