@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any  # settings are JSON
 
+from hieno.data.sources import files, hub_name
 from hieno.errors import MissingInput
-from hieno.files import Manifest, digest_file, digest_json
+from hieno.files import Manifest, digest_file, digest_json, read_manifest
 from hieno.project import Project
 from hieno.registry import tracking
 from hieno.stages import StagePlan
@@ -37,16 +38,20 @@ def plan(stage: str, project: Project, done: Published) -> StagePlan:
 
 
 def _data(project: Project, done: Published) -> StagePlan:
-    data, max_length = project.config.data, project.config.train.max_length
-    paths = {
-        "source": _file(project, "data.source", data.source),
-        "test": _file(project, "data.test", data.test),
-        "replay": _file(project, "data.replay", data.replay),
+    data, train = project.config.data, project.config.train
+    named = hub_name(data.source, split=data.split, root=project.root)
+    sources = [] if named else files(project.path(data.source), key="data.source")
+    tests = files(project.path(data.test), key="data.test") if data.test else []
+    paths: dict[str, Path | None] = {"replay": _file(project, "data.replay", data.replay)}
+    for role, found in (("test", tests), ("source", sources)):
+        paths |= {f"{role}.{number:06}": path for number, path in enumerate(found)}
+    hub = {
+        "name": named,
+        "subset": data.subset,
+        "split": data.split or "train",
+        "revision": data.revision,
     }
-    keyed = {
-        "data": data.model_dump(exclude={"source", "test", "replay"}),
-        "max_length": max_length,
-    }
+    where = {"source", "test", "replay", "workers", "subset", "split", "revision"}
     return _keyed(
         "data",
         project.datasets,
@@ -54,18 +59,46 @@ def _data(project: Project, done: Published) -> StagePlan:
         inputs=("base",),
         settings={
             "data": data.model_dump(),
-            "max_length": max_length,
+            "max_length": train.max_length,
+            "train": {"batch_size": train.batch_size, "epochs": train.epochs},
             "serve": _serve(project),
-            **dict.fromkeys(paths),
+            "sources": [(str(path), _shown(project, path)) for path in sources],
+            "tests": [(str(path), _shown(project, path)) for path in tests],
+            "hub": hub if named else None,
+            "shown": f"{named} {hub['split']}" if named else data.source,
+            "earlier": _earlier(project),
+            "replay": None,
         },
-        keyed=keyed,
+        keyed={
+            "data": data.model_dump(exclude=where),
+            "max_length": train.max_length,
+            "hub": hub if named else None,
+        },
         files=paths,
     )
 
 
+def _shown(project: Project, path: Path) -> str:
+    """Return a path as datasets tell it: below the project, or its name alone."""
+    inside = path.is_relative_to(project.root)
+    return path.relative_to(project.root).as_posix() if inside else path.name
+
+
+def _earlier(project: Project) -> str | None:
+    """Return the dataset made last by the same split: what it held out stays held out."""
+    data = project.config.data
+    split = {"seed": data.seed, "test_size": data.test_size, "own_test": bool(data.test)}
+    found = [
+        (manifest.created, str(folder))
+        for folder in project.datasets.glob("*/")
+        if (manifest := read_manifest(folder)) and manifest.facts.get("split") == split
+    ]
+    return max(found)[1] if found and not data.test else None
+
+
 def _train(project: Project, done: Published) -> StagePlan:
     train = project.config.train
-    no_effect = {"save_minutes", "keep_checkpoints", "max_length"}
+    no_effect = {"preset", "save_minutes", "keep_checkpoints", "max_length"}
     return _keyed(
         "train",
         project.runs,

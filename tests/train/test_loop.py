@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from hieno.config import Train
-from hieno.errors import ConfigError
+from hieno.errors import ConfigError, TryLater
 from hieno.files import digest_file
-from hieno.train import checkpoints
+from hieno.train import checkpoints, kernels
 from hieno.train.loop import fine_tune
 from hieno.train.model import load, targets
 
@@ -50,13 +52,19 @@ class KilledAt(Silent):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train(model: Path, folder: Path, reporter: Any = None, settings: Train = SETTINGS) -> Any:
+def train(
+    model: Path,
+    folder: Path,
+    reporter: Any = None,
+    settings: Train = SETTINGS,
+    test: list[dict[str, list[int]]] = ROWS[:8],
+) -> Any:
     work = folder / "work"
     work.mkdir(parents=True, exist_ok=True)
     return fine_tune(
         model,
         ROWS,
-        ROWS[:8],
+        test,
         settings,
         dtype="float32",
         work=work,
@@ -147,3 +155,59 @@ def test_a_layer_that_the_model_lacks_is_refused(tiny_model: Path) -> None:
         targets(model, ["q_proj", "o_proj", "v_proj"])
     assert caught.value.message == "train.targets: the model has no layer named q_proj, v_proj"
     assert caught.value.hint == "it has down_proj, gate_up_proj, o_proj, qkv_proj"
+
+
+def test_held_out_losses_are_measured_each_epoch_and_training_stops_when_they_rise(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    # what is learnt about these is wrong: the better it is learnt, the worse they get
+    others = [{**row, "labels": [*[-100] * 22, 60 + (i * 5) % 24, 2]} for i, row in enumerate(ROWS)]
+    patient = SETTINGS.model_copy(update={"evaluate": "epoch", "patience": 2, "epochs": 10})
+    outcome = train(tiny_model, tmp_path / "one", settings=patient, test=others)
+    metrics = (tmp_path / "one" / "work" / "metrics.jsonl").read_text(encoding="utf-8")
+    losses = [json.loads(line)["test_loss"] for line in metrics.splitlines() if "test_loss" in line]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 3 < 10
+    assert outcome.steps == 4 * len(losses)
+    assert outcome.test_loss == losses[best]
+    kept = load(tiny_model, patient, dtype="float32", attention="eager")
+    kept.load_adapter(tmp_path / "one" / "adapter", "default")
+    assert kernels.one_by_one(kept, others) == pytest.approx(losses[best], rel=1e-4)
+
+
+def test_a_terminated_run_saves_and_asks_to_be_tried_again(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    class TerminatedAt(Silent):
+        def progress(self, done: float, *_: Any) -> None:
+            if done == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    rare = SETTINGS.model_copy(update={"save_minutes": 60})
+    with pytest.raises(TryLater) as caught:
+        train(tiny_model, tmp_path / "ended", TerminatedAt(), settings=rare)
+    assert caught.value.message == "training was asked to stop and saved step 6"
+    assert train(tiny_model, tmp_path / "ended", settings=rare).resumed_from == 6
+    train(tiny_model, tmp_path / "whole", settings=rare)
+    assert weights(tmp_path / "ended") == weights(tmp_path / "whole")
+
+
+def test_full_fine_tuning_learns_with_float32_weights_and_resumes(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    full = SETTINGS.model_copy(update={"method": "full", "learning_rate": 3e-3})
+    outcome = train(tiny_model, tmp_path / "whole", settings=full)
+    assert outcome.test_loss < outcome.base_test_loss / 2
+    saved = load_file(tmp_path / "whole" / "adapter" / "model.safetensors")
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+    code = (
+        "import sys; from pathlib import Path; import test_loop as t\n"
+        "full = t.SETTINGS.model_copy(update={'method': 'full', 'learning_rate': 3e-3})\n"
+        "t.train(Path(sys.argv[1]), Path(sys.argv[2]), t.KilledAt(7), full)"
+    )
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-c", code, str(tiny_model), str(killed)]
+    subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, check=False)
+    assert train(tiny_model, killed, settings=full).resumed_from in (6, 7)
+    ends = [digest_file(f / "adapter" / "model.safetensors") for f in (killed, tmp_path / "whole")]
+    assert ends[0] == ends[1]

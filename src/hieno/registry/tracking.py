@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
 KEY = "hieno.key"
 DIGEST = "hieno.digest"
-METRICS = ("loss", "learning_rate", "grad_norm", "tokens")
+METRICS = (
+    "loss",
+    "learning_rate",
+    "grad_norm",
+    "tokens",
+    "tokens_per_second",
+    "memory_gb",
+    "test_loss",
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,10 @@ def _add_run(client: MlflowClient, experiment: str, folder: Path, manifest: Mani
     parameters: dict[str, Any] = {**facts["settings"], "dtype": facts["dtype"]}
     client.log_batch(run_id, params=[Param(k, str(v)) for k, v in parameters.items()])
     metrics = [
-        Metric(name, float(row[name]), 0, int(row["step"])) for row in rows for name in METRICS
+        Metric(name, float(row[name]), 0, int(row["step"]))
+        for row in rows
+        for name in METRICS
+        if row.get(name) is not None
     ]
     for name in ("test_loss", "base_test_loss"):
         if facts[name] is not None:

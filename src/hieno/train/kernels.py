@@ -66,7 +66,7 @@ def proven(model: Any, rows: Sequence[Row], kernels: Kernels, *, dtype: str) -> 
     sample = [row for row in sample if any(label != IGNORED for label in row["labels"][1:])]
     if not sample:
         return kernels
-    expected = _one_by_one(model, sample)
+    expected = one_by_one(model, sample)
     tries = [kernels, Kernels(kernels.attention, "stock"), Kernels("sdpa", "stock")]
     for candidate in dict.fromkeys(tries):
         causal(model).set_attn_implementation(candidate.attention)
@@ -80,6 +80,24 @@ def proven(model: Any, rows: Sequence[Row], kernels: Kernels, *, dtype: str) -> 
         f"packed chats would see each other in this model: loss {found:.4f}, alone {expected:.4f}",
         hint="please report the model's name: its attention does not know where a chat ends",
     )
+
+
+def one_by_one(model: Any, rows: Sequence[Row]) -> float:
+    """Return the mean loss of chats that are read alone, by the model's own means."""
+    plain = causal(model)
+    before = plain.config._attn_implementation
+    plain.set_attn_implementation("eager")
+    total = count = 0.0
+    model.eval()
+    with torch.no_grad():
+        for row in rows:
+            ids = torch.tensor([row["input_ids"]], device=plain.device)
+            labels = torch.tensor(row["labels"], device=plain.device)[1:]
+            logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
+            total += float(cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
+            count += float((labels != IGNORED).sum())
+    plain.set_attn_implementation(before)
+    return total / count
 
 
 def row_loss(
@@ -107,6 +125,12 @@ def on_device(row: dict[str, Any], model: Any) -> dict[str, Any]:
     return {n: v.to(device) if isinstance(v, Tensor) else v for n, v in row.items()}
 
 
+def products(model: Any, dtype: str) -> torch.autocast:
+    """Return a context in which matrix products are in a type."""
+    device = causal(model).device.type
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == "bfloat16")
+
+
 def _stock(logits: Tensor, labels: Tensor, model: Any, states: Tensor | None) -> Tensor:
     if states is None:
         return cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
@@ -116,26 +140,3 @@ def _stock(logits: Tensor, labels: Tensor, model: Any, states: Tensor | None) ->
         goal = model.get_output_embeddings()(states[0, 1:][has_teacher]).float().log_softmax(-1)
     divergence = kl_div(logits[has_teacher].log_softmax(-1), goal, log_target=True, reduction="sum")
     return cross_entropy(logits, own, ignore_index=IGNORED, reduction="sum") + divergence
-
-
-def _one_by_one(model: Any, sample: Sequence[Row]) -> float:
-    """Return the mean loss of chats that are read alone, by the model's own means."""
-    plain = causal(model)
-    before = plain.config._attn_implementation
-    plain.set_attn_implementation("eager")
-    total = count = 0.0
-    model.eval()
-    with torch.no_grad():
-        for row in sample:
-            ids = torch.tensor([row["input_ids"]], device=plain.device)
-            labels = torch.tensor(row["labels"], device=plain.device)[1:]
-            logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
-            total += float(cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
-            count += float((labels != IGNORED).sum())
-    plain.set_attn_implementation(before)
-    return total / count
-
-
-def products(model: Any, dtype: str) -> torch.autocast:
-    device = causal(model).device.type
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == "bfloat16")

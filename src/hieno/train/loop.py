@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from hieno.train.model import load
 from hieno.train.packing import Row
 from hieno.train.teacher import with_teacher
 from hieno.train.trainer import trainer_of
-from hieno.train.watch import METRICS, Watch, rewind
+from hieno.train.watch import BEST, METRICS, Watch, held_out_losses, rewind
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,16 @@ def fine_tune(
     rows, teacher = [*train, *replayed], None
     if replayed and settings.replay_loss == "distribution":
         rows, teacher = with_teacher(model, train, replayed, dtype=dtype, most=settings.pass_tokens)
-    watch = Watch(settings, work, reporter)
-    trainer = trainer_of(
-        model, rows, settings, chosen, dtype=dtype, work=work, callbacks=[watch], teacher=teacher
+    trainer = trainer_of(model, rows, settings, chosen, dtype=dtype, work=work, teacher=teacher)
+    watch = Watch(
+        settings,
+        work,
+        reporter,
+        steps_per_epoch=math.ceil(len(rows) / settings.batch_size),
+        measure=lambda: trainer.mean_loss(test),
+        keep=trainer.model.save_pretrained,
     )
+    trainer.add_callback(watch)
     base = trainer.mean_loss(test)
     checkpoint = checkpoints.latest(work)
     step = checkpoints.step_of(checkpoint) if checkpoint else 0
@@ -66,8 +73,13 @@ def fine_tune(
     with watch.until_terminated():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - started
-    tuned = trainer.mean_loss(test)
-    trainer.model.save_pretrained(weights)
+    losses = held_out_losses(work / METRICS)
+    if settings.patience and losses:
+        tuned: float | None = min(losses.values())
+        (work / BEST).rename(weights)
+    else:
+        tuned = trainer.mean_loss(test)
+        trainer.model.save_pretrained(weights)
     return Outcome(
         steps=trainer.state.global_step,
         seconds=seconds,

@@ -10,7 +10,6 @@ from typing import Any  # trainer states and batches are untyped in transformers
 
 import torch
 from torch import Tensor
-from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from hieno.config import Train
@@ -26,13 +25,12 @@ def trainer_of(
     *,
     dtype: str,
     work: Path,
-    callbacks: Sequence[TrainerCallback] = (),
     teacher: Tensor | None = None,
 ) -> SFTTrainer:
     """Return TRL's trainer for tokenised chats, with our packing and loss.
 
     `teacher` is the table that the rows' column `teacher` points into. It saves nothing by
-    itself: the callbacks say when.
+    itself: a callback says when.
     """
     from datasets import Dataset
 
@@ -71,7 +69,6 @@ def trainer_of(
         args=arguments,
         train_dataset=Dataset.from_list(list(rows)),
         data_collator=partial(step_of, kernels=kernels, most=settings.pass_tokens),
-        callbacks=list(callbacks),
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any  # trainer states are untyped in transformers
@@ -20,13 +21,31 @@ from hieno.reporting import Reporter
 from hieno.train import checkpoints
 
 METRICS = "metrics.jsonl"
+BEST = "best"  # the weights of the epoch with the lowest held-out loss
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
-    """Report each step, write its metrics, save by the clock, and stop on a loss that is lost."""
+    """Report each step, write its metrics, save by the clock, and stop on a loss that is lost.
 
-    def __init__(self, settings: Train, work: Path, reporter: Reporter) -> None:
+    `steps_per_epoch` is needed where the settings want the held-out loss each epoch; `measure`
+    returns it then, and `keep` saves the weights as they are to a folder.
+    """
+
+    def __init__(
+        self,
+        settings: Train,
+        work: Path,
+        reporter: Reporter,
+        *,
+        steps_per_epoch: int = 0,
+        measure: Callable[[], float | None] = lambda: None,
+        keep: Callable[[Path], None] = lambda folder: None,
+    ) -> None:
         self.asked_to_stop = False
+        self._per_epoch = steps_per_epoch if settings.evaluate == "epoch" else 0
+        self._patience = settings.patience
+        self._measure = measure
+        self._keep = keep
         self._interval = settings.save_minutes * 60
         self._work = work
         self._reporter = reporter
@@ -58,13 +77,15 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             "tokens_per_second": rate,
             "memory_gb": round(_resident() / 1e9, 2),
         }
-        with (self._work / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        self._write(row)
         text = f"loss {loss:.3f}" + (f", {rate:.0f} tokens/s" if rate else "")
         self._reporter.progress(state.global_step, state.max_steps, "steps", text)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._step = state.global_step
+        # before a checkpoint is taken: a run that goes on from it knows this loss
+        if self._per_epoch and state.global_step % self._per_epoch == 0:
+            control.should_training_stop |= self._is_over(state.global_step, state.epoch)
         if self.asked_to_stop and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
         elif time.monotonic() - self._saved >= self._interval:
@@ -73,6 +94,29 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         checkpoints.complete(self._work, state.global_step)
         self._saved = time.monotonic()
+
+    def _is_over(self, step: int, epoch: float) -> bool:
+        """Measure the held-out loss, keep the best weights, tell whether patience has ended."""
+        loss = self._measure()
+        if loss is None:
+            return False
+        before = held_out_losses(self._work / METRICS)
+        self._write({"step": step, "epoch": epoch, "test_loss": loss})
+        self._reporter.say(f"epoch {epoch:g}: held-out loss {loss:.4f}")
+        if not self._patience:
+            return False
+        if loss < min(before.values(), default=math.inf):
+            partial = self._work / f"{BEST}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            self._keep(partial)
+            shutil.rmtree(self._work / BEST, ignore_errors=True)
+            partial.rename(self._work / BEST)
+        since_best = list(({**before, step: loss}).values())
+        return len(since_best) - 1 - since_best.index(min(since_best)) >= self._patience
+
+    def _write(self, row: dict[str, Any]) -> None:
+        with (self._work / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
     @contextmanager
     def until_terminated(self) -> Iterator[None]:
@@ -93,6 +137,14 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def _on_sigterm(self, *_: object) -> None:
         self.asked_to_stop = True
+
+
+def held_out_losses(metrics: Path) -> dict[int, float]:
+    """Return the held-out loss by step, as far as it was measured during training."""
+    if not metrics.is_file():
+        return {}
+    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    return {row["step"]: row["test_loss"] for row in rows if "test_loss" in row}
 
 
 def rewind(metrics: Path, step: int) -> None:
