@@ -12,6 +12,7 @@ from typing import Literal
 
 from hieno import machine
 from hieno.config import FILE_NAME
+from hieno.data.sources import files, hub_name
 from hieno.errors import HienoError, MissingInput
 from hieno.project import find, home, open_project
 
@@ -201,8 +202,12 @@ def _project(folder: Path | None) -> Finding:
         remedy = f"`hieno init {folder}` makes a project"
         return Finding("project", "fail", f"there is no {FILE_NAME} in {folder}", remedy)
     project = open_project(folder)
-    source = project.path(project.config.data.source)
-    if not source.is_file():
+    data = project.config.data
+    source = project.path(data.source)
+    try:
+        if not hub_name(data.source, split=data.split, root=project.root):
+            files(source, key="data.source")
+    except MissingInput:
         text = f"{project.root}: there are no chats at {source}"
         return Finding("project", "fail", text, "put them there, or set data.source in hieno.yaml")
     return Finding("project", "ok", f"{project.root} ({project.config.model})")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hieno.errors import BadData, ConfigError
-from hieno.templates.rendering import Message
+from hieno.templates.rendering import Message, learnt
 from hieno.templates.tokenizer import stop_ids
 from hieno.templates.tokens import TrainingTokens, render_prompt, render_training
 
@@ -34,7 +34,7 @@ def prove(
         tokens = render_training(tokenizer, messages)
         _refuse_one_sided(tokens, number)
         for turn, message in enumerate(messages):
-            if message["role"] == "assistant":
+            if message["role"] == "assistant" and learnt(message):
                 prompt = render_prompt(tokenizer, messages[:turn])
                 _check_turn(tokens, prompt, known, f"conversation {number}, messages[{turn}]")
                 turns += 1

@@ -49,6 +49,7 @@ def render(
         for number, message in enumerate(plain)
     ]
     text, spans = _render(template, hidden, special, prompt)
+    spans = [span for span in spans if not _silent(text[slice(*span)], messages, opening, closing)]
     fragments = tuple(_split(text, spans, plain, f"{opening}(\\d+){closing}"))
     if "".join(piece.text for piece in fragments) != _render(template, plain, special, prompt)[0]:
         raise ConfigError(
@@ -57,6 +58,20 @@ def render(
         )
     _refuse_hidden(text, plain, opening, closing)
     return fragments
+
+
+def _silent(text: str, messages: Sequence[Message], opening: str, closing: str) -> bool:
+    """Tell whether a reply has weight 0: it is shown, and not learnt."""
+    return any(
+        not learnt(messages[int(number)])
+        for number in re.findall(f"{opening}(\\d+){closing}", text)
+    )
+
+
+def learnt(message: Message) -> bool:
+    """Tell whether a message's `weight`, as OpenAI's training files have it, is not 0."""
+    weight: object = message.get("weight", 1)
+    return weight != 0
 
 
 def _check(message: Message, number: int) -> dict[str, str]:

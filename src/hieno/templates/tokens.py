@@ -52,6 +52,13 @@ def render_prompt(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message
     return ids
 
 
+def encode_text(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    """Return a text's token ids without a template; what looks like a control token stays text."""
+    words = Fragment(text, content=True, supervised=False)
+    ids, _ = encode([words], _prepare(tokenizer).vocabulary)
+    return ids
+
+
 def _render(
     prepared: _Prepared, messages: Sequence[Message], *, prompt: bool
 ) -> tuple[Fragment, ...]:

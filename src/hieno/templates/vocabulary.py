@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any  # tokenizer.json has no type
@@ -142,9 +143,14 @@ def _stripped(run: _Run, *, left: bool, right: bool) -> _Run:
 def _encode_run(run: _Run, vocabulary: Vocabulary, ids: list[int], supervised: list[bool]) -> None:
     if not run.text:
         return
-    for number, place in _tokens(run.text, _reply_starts(run), run.first, vocabulary):
-        ids.append(number)
-        supervised.append(next((flag for edge, flag in run.spans if place < edge), False))
+    numbers, places = _tokens(run.text, _reply_starts(run), run.first, vocabulary)
+    ids += numbers
+    begin = 0
+    for edge, flag in run.spans:  # chats are long: a step for each span, not for each token
+        end = bisect_left(places, edge, begin)
+        supervised += [flag] * (end - begin)
+        begin = end
+    supervised += [False] * (len(places) - begin)
 
 
 def _reply_starts(run: _Run) -> list[int]:
@@ -160,20 +166,20 @@ def _reply_starts(run: _Run) -> list[int]:
 
 def _tokens(
     text: str, starts: Sequence[int], first: bool, vocabulary: Vocabulary
-) -> list[tuple[int, int]]:
-    """Encode a run to (id, place in the text) pairs.
+) -> tuple[list[int], list[int]]:
+    """Encode a run to ids and their places in the text.
 
     A reply must begin at a token's edge, because when the model is asked, its prompt ends there.
     Where the run's own encoding joins across that edge, both sides are encoded apart.
     """
     encoder = vocabulary.first if first else vocabulary.inner
     whole = encoder.encode(text, add_special_tokens=False)
-    tokens = [(number, place) for number, (place, _) in zip(whole.ids, whole.offsets, strict=True)]
+    ids, places = whole.ids, [place for place, _ in whole.offsets]
     if not starts:
-        return tokens
+        return ids, places
     *earlier, start = starts
-    head = _tokens(text[:start], earlier, first, vocabulary)
-    if [number for number, _ in tokens[: len(head)]] == [number for number, _ in head]:
-        return tokens
-    tail = _tokens(text[start:], (), False, vocabulary)
-    return head + [(number, place + start) for number, place in tail]
+    head, head_places = _tokens(text[:start], earlier, first, vocabulary)
+    if ids[: len(head)] == head:
+        return ids, places
+    tail, tail_places = _tokens(text[start:], (), False, vocabulary)
+    return head + tail, head_places + [place + start for place in tail_places]
