@@ -1,6 +1,7 @@
 """The whole configuration as one frozen tree, and where each value came from.
 
-A value comes from a flag, else the environment, else `hieno.yaml`, else its default. The
+A value comes from a flag, else the environment, else `hieno.yaml`, else the named preset of its
+section, else its default. The
 environment variable of a key is `HIENO_` and the key in capitals with `_` for the dot:
 `train.epochs` is `HIENO_TRAIN_EPOCHS`. Secrets are never part of this tree.
 """
@@ -13,9 +14,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal  # Any: YAML values before they are validated
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self  # Any: YAML values before they are validated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from hieno import yamlfile
@@ -38,10 +47,40 @@ class _Section(BaseModel):
 class Data(_Section):
     """Where the chats are and how they are divided."""
 
-    source: str = Field("data/chats.jsonl", description="your chats: OpenAI messages JSONL")
+    source: str = Field(
+        "data/chats.jsonl",
+        description="your chats: a file, a folder, a glob, or a hub dataset (hf:OWNER/NAME)",
+    )
+    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion"] = Field(
+        "auto", description="shape of the rows"
+    )
+    columns: dict[str, str] = Field(
+        default={}, description="column of each field, where it has another name"
+    )
+    subset: str | None = Field(None, description="config of a hub dataset")
+    split: str | None = Field(
+        None, description="split of a hub dataset, or a slice: train_sft[:1%]"
+    )
+    revision: str | None = Field(None, description="commit of a hub dataset")
     test: str | None = Field(None, description="your own held-out file; without it, a share is cut")
     test_size: float = Field(0.2, gt=0, lt=1, description="share held out when there is no file")
-    seed: int = Field(0, ge=0, description="seed of the split")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of the split")
+    normalise: bool = Field(True, description="bring text into Unicode's NFC form")
+    near_duplicates: Literal["drop", "keep"] = Field(
+        "drop", description="what happens to chats that are nearly the same as another"
+    )
+    similarity: float = Field(
+        0.8,
+        ge=0.5,
+        le=1,
+        description="share of equal word trigrams that makes chats nearly the same",
+    )
+    secrets: Literal["report", "mask", "drop"] = Field(
+        "report", description="what happens to keys and tokens in the text"
+    )
+    personal: Literal["report", "mask", "drop"] = Field(
+        "report", description="what happens to e-mail addresses, phone, card and account numbers"
+    )
     replay: str | None = Field(
         None,
         description="JSONL of general prompts; the base model's own answers to them are mixed in "
@@ -49,11 +88,17 @@ class Data(_Section):
     )
     replay_tokens: int = Field(48, ge=1, le=1024, description="longest replayed answer, in tokens")
     strict: bool = Field(False, description="fail on the first bad row instead of setting it aside")
+    workers: int = Field(
+        0, ge=0, le=256, description="processes that prepare the chats; 0: all cores"
+    )
 
 
 class Train(_Section):
     """How the model is fine-tuned."""
 
+    preset: Literal["tutorial"] | None = Field(
+        None, description="named values for this section; keys that are set here win over them"
+    )
     method: Literal["lora", "qlora", "full"] = Field(
         "lora", description="an adapter, one on a 4-bit base (CUDA only), or every weight"
     )
@@ -84,6 +129,16 @@ class Train(_Section):
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="type of the matrix products; auto measures this machine"
     )
+    evaluate: Literal["end", "epoch"] = Field(
+        "end", description="when the held-out loss is measured: after training, or each epoch too"
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="epochs without a better held-out loss until training stops and the best "
+        "weights are kept; 0 trains to the end",
+    )
     attention: Literal["auto", "by_document", "sdpa", "eager", "flash_attention_2"] = Field(
         "auto", description="attention of the training pass; every one keeps chats apart"
     )
@@ -98,6 +153,32 @@ class Train(_Section):
     )
     save_minutes: float = Field(1.0, gt=0, description="minutes between checkpoints")
     keep_checkpoints: int = Field(2, ge=2, le=100, description="checkpoints kept on disk")
+
+    @model_validator(mode="after")
+    def _patience_needs_losses(self) -> Self:
+        if self.patience and self.evaluate != "epoch":
+            raise ValueError("patience needs a held-out loss each epoch: set evaluate to epoch")
+        return self
+
+
+# The tutorial's fine_tune.py, on which everything else is as it is here.
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "tutorial": MappingProxyType(
+            {
+                "method": "full",
+                "learning_rate": 5e-6,
+                "scheduler": "cosine",
+                "warmup": 0.2,
+                "epochs": 3,
+                "batch_size": 4,
+                "max_length": 2048,
+                "seed": 0,
+                "evaluate": "epoch",
+            }
+        )
+    }
+)
 
 
 class Package(_Section):
@@ -247,6 +328,10 @@ def load(
     for key, value in (flags or {}).items():
         _set(values, key, _read_text(key, value) if isinstance(value, str) else value)
         places[key] = "command line"
+    for key, value in _preset(values):
+        if key not in places:
+            _set(values, key, value)
+            places[key] = "preset"
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -279,6 +364,13 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
             f"{path} is not UTF-8 text (byte {error.start})", hint="save it as UTF-8"
         ) from None
     return yamlfile.parse(text, name=path.name)
+
+
+def _preset(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    train = values.get("train")
+    named = train.get("preset") if isinstance(train, dict) else None
+    for key, value in PRESETS.get(named, {}).items() if isinstance(named, str) else ():
+        yield f"train.{key}", value
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -64,6 +64,12 @@ class Client:
         body = {"model": "tiny", "messages": [{"role": "user", "content": text}], **fields}
         return self.post("/v1/chat/completions", body)
 
+    def go_on(self, prompt: object = "The ferry leaves", **fields: Any) -> httpx.Response:
+        return self.post("/v1/completions", {"model": "tiny", "prompt": prompt, **fields})
+
+    def respond(self, given: object = "Who?", **fields: Any) -> httpx.Response:
+        return self.post("/v1/responses", {"model": "tiny", "input": given, **fields})
+
     def score(self, *inputs: object, accept: str = "*/*", **params: Any) -> httpx.Response:
         body = {"input_data": list(inputs), "params": params}
         return self.post("/score", body, headers={"accept": accept})
@@ -75,6 +81,16 @@ def events(response: httpx.Response) -> list[Any]:
     assert all(block.startswith("data: ") and "\n" not in block for block in blocks)
     texts = [block.removeprefix("data: ") for block in blocks]
     return [text if text == "[DONE]" else json.loads(text) for text in texts]
+
+
+def named_events(response: httpx.Response) -> list[dict[str, Any]]:
+    """Return the data of each event, whose name must be the data's type."""
+    found = []
+    for block in filter(None, response.text.split("\n\n")):
+        name, data = block.split("\n")
+        found.append(json.loads(data.removeprefix("data: ")))
+        assert name == f"event: {found[-1]['type']}"
+    return found
 
 
 def error_of(response: httpx.Response) -> Mapping[str, Any]:

@@ -128,7 +128,8 @@ def test_a_seed_repeats_an_answer_whoever_else_is_answered(
 
 
 @pytest.mark.parametrize(
-    "change", [{"top_p": 0.0}, {"top_k": 1}, {"temperature": 1e-9}, {"top_p": 1e-6}]
+    "change",
+    [{"top_p": 0.0}, {"top_k": 1}, {"temperature": 1e-9}, {"top_p": 1e-6}, {"top_p": 1e-104}],
 )
 def test_sampling_that_leaves_one_token_is_greedy(
     engine: Engine, model: Model, prompts: list[list[int]], change: dict[str, Any]

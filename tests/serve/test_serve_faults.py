@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
-from serving import Client, error_of, events
+from serving import Client, error_of, events, named_events
 
 from hieno.config import Serve
 from hieno.serve.engines import EngineFailed, Sampling, Token
@@ -17,6 +17,7 @@ class FailingEngine:
     """Gives two tokens and breaks; it stands in for a real one only where that cannot be made."""
 
     name = "failing"
+    constrains = False
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -55,13 +56,25 @@ def test_a_failure_in_a_stream_is_one_error_event_and_the_end(client: Client) ->
     *answers, last = events(client.score("Who?", accept="text/event-stream"))
     assert "".join(each["answer"] for each in answers)
     assert last == {"error": {"message": UNEXPECTED}}
+    *chunks, last = events(client.go_on(stream=True))
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks)
+    assert last["error"]["code"] == "engine_failed"
+    *named, last = named_events(client.respond(stream=True))
+    assert named[-1]["type"] == "response.output_text.delta"
+    assert last == {
+        "type": "error",
+        "sequence_number": len(named),
+        "code": "engine_failed",
+        "message": "the model has stopped",
+        "param": None,
+    }
     assert client.service.slots.taken == 0
 
 
 def test_a_failure_of_a_whole_answer_is_500_in_the_routes_dialect(client: Client) -> None:
-    response = client.chat()
-    assert response.status_code == 500
-    assert error_of(response)["message"] == "The answer failed: the model has stopped."
+    for response in (client.chat(), client.go_on(["a", "b"]), client.respond()):
+        assert response.status_code == 500
+        assert error_of(response)["message"] == "The answer failed: the model has stopped."
     scored = client.score("Who?")
     assert scored.status_code == 500
     assert scored.json() == {"message": UNEXPECTED}

@@ -263,3 +263,24 @@ def test_unknown_routes_and_methods_are_openai_errors(client: Client) -> None:
     unknown = client.get("/v1/models/nothing")
     assert unknown.status_code == 404
     assert error_of(unknown)["code"] == "model_not_found"
+
+
+def test_the_description_has_the_bounds_of_this_model(client: Client) -> None:
+    document = client.get("/v1/openapi.json").json()
+    assert document["openapi"] == "3.1.0"
+    assert set(document["paths"]) == {
+        "/v1/models",
+        "/v1/models/{name}",
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/responses",
+        "/score",
+    }
+    schemas = document["components"]["schemas"]
+    chat = schemas["ChatRequest"]["properties"]
+    assert chat["model"] == {"enum": ["tiny", "alias"]}
+    bounds = {"type": "integer", "minimum": 1, "maximum": 64}
+    assert chat["max_tokens"]["anyOf"][0] == bounds
+    assert schemas["ScoreParams"]["properties"]["max_new_tokens"]["anyOf"][0] == bounds
+    # This engine cannot keep to a schema.
+    assert schemas["ResponseFormat"]["properties"] == {"type": {"const": "text"}}

@@ -7,13 +7,17 @@ compared as most of them, not as all of them.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from serving import run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from serving import Client, error_of, run
 
 from hieno.config import Serve
 from hieno.serve import Completion, generate_all
@@ -151,3 +155,136 @@ def test_extreme_settings_are_answered(
     answer = alone(openvino, converted, prompts[0], replace(GREEDY, **extreme))
     assert len(answer.token_ids) == 8
     assert openvino.healthy()
+
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "kind": {"enum": ["captain", "carpenter"]},
+        "boats": {"type": "array", "items": {"type": "boolean"}},
+    },
+    "required": ["kind", "boats"],
+    "additionalProperties": False,
+}
+
+
+def follows(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and list(value) == ["kind", "boats"]
+        and value["kind"] in ("captain", "carpenter")
+        and all(isinstance(boat, bool) for boat in value["boats"])
+    )
+
+
+@pytest.fixture
+def client(openvino: Engine, converted: Model) -> Client:
+    return Client(openvino, converted, SETTINGS)
+
+
+def test_an_answer_follows_its_schema_on_every_route(client: Client) -> None:
+    named = {"name": "person", "schema": PERSON, "strict": True}
+    chats = [
+        client.chat(
+            max_tokens=300,
+            temperature=1.0,
+            seed=seed,
+            response_format={"type": "json_schema", "json_schema": named},
+        ).json()["choices"][0]
+        for seed in range(4)
+    ]
+    texts = [chat["message"]["content"] for chat in chats if chat["finish_reason"] == "stop"]
+    assert texts
+    assert all(follows(json.loads(text)) for text in texts)
+    wanted = {"format": {"type": "json_schema", **named}}
+    answers = [client.respond(f"{n}?", max_output_tokens=300, text=wanted).json() for n in range(8)]
+    whole = [answer for answer in answers if answer["status"] == "completed"]
+    texts = [answer["output"][0]["content"][0]["text"] for answer in whole]
+    assert texts
+    assert all(follows(json.loads(text)) for text in texts)
+    assert answers[0]["text"] == wanted
+
+
+def test_a_json_answer_begins_as_an_object(client: Client) -> None:
+    fields = {"max_tokens": 8, "response_format": {"type": "json_object"}}
+    text = client.chat(**fields).json()["choices"][0]["message"]["content"]
+    assert text.startswith("{")
+    refused = client.chat(**fields, ignore_eos=True)
+    assert error_of(refused)["param"] == "ignore_eos"
+
+
+NAMES = st.text("ab_-9", min_size=1, max_size=4)
+PLAIN = st.one_of(
+    st.text(max_size=6),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.none(),
+    st.booleans(),
+)
+TYPES = st.sampled_from(["string", "number", "integer", "boolean", "null", "object", "array"])
+WORDS = st.one_of(
+    st.fixed_dictionaries({"type": TYPES | st.lists(TYPES, min_size=1, max_size=3)}),
+    st.fixed_dictionaries({"enum": st.lists(PLAIN, min_size=1, max_size=4)}),
+    st.fixed_dictionaries({"const": PLAIN}),
+    st.builds(lambda name: {"$ref": f"#/$defs/{name}"}, st.sampled_from(["a", "b"])),
+)
+
+
+def larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    some = st.dictionaries(NAMES, inner, max_size=3)
+    return st.one_of(
+        st.builds(
+            lambda kind, properties, more, needed: {
+                **kind,
+                "properties": properties,
+                "additionalProperties": more,
+                "required": list(properties)[:needed],
+            },
+            st.sampled_from([{}, {"type": "object"}, {"type": "string"}]),
+            some,
+            st.booleans(),
+            st.integers(0, 3),
+        ),
+        st.fixed_dictionaries({"type": st.just("array"), "items": inner}),
+        st.fixed_dictionaries({"anyOf": st.lists(inner, min_size=1, max_size=3)}),
+        st.builds(lambda one, two: {**one, **two}, inner, inner),
+    )
+
+
+SCHEMAS = st.recursive(WORDS, larger, max_leaves=8)
+
+
+def any_accepted_schema_leaves_the_engine_alive(client: Client, schema: dict[str, Any]) -> bool:
+    format_ = {"type": "json_schema", "json_schema": {"name": "any", "schema": schema}}
+    response = client.chat(max_tokens=6, temperature=1.0, seed=1, response_format=format_)
+    assert response.status_code in (200, 400)
+    # A schema that cannot be compiled would end the engine for everybody.
+    assert client.service.engine.healthy()
+    return response.status_code == 200
+
+
+def schemas() -> st.SearchStrategy[dict[str, Any]]:
+    definitions = st.fixed_dictionaries({"a": SCHEMAS, "b": SCHEMAS})
+    return st.builds(lambda root, defined: {**root, "$defs": defined}, SCHEMAS, definitions)
+
+
+def test_any_accepted_schema_leaves_the_engine_alive(client: Client) -> None:
+    accepted = 0
+
+    @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+    @given(schema=schemas())
+    def ask(schema: dict[str, Any]) -> None:
+        nonlocal accepted
+        accepted += any_accepted_schema_leaves_the_engine_alive(client, schema)
+
+    ask()
+    assert accepted > 50
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(schema=schemas())
+def test_two_thousand_schemas_leave_the_engine_alive(
+    client: Client, schema: dict[str, Any]
+) -> None:
+    any_accepted_schema_leaves_the_engine_alive(client, schema)

@@ -152,7 +152,8 @@ def endless(text: str = "Who?") -> dict[str, object]:
 
 def test_a_client_that_hangs_up_frees_its_slot(server: Server) -> None:
     with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=endless()) as response:
-        next(response.iter_lines())
+        lines = response.iter_lines()  # held: httpx hangs up as soon as this one is gone
+        next(lines)
         assert server.in_flight() == 1
     server.wait_for(lambda: server.in_flight() == 0, "free slot after a stream")
 

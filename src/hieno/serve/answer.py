@@ -10,6 +10,8 @@ from hieno.serve.detokenise import Detokeniser, StopStrings
 from hieno.serve.engines import Engine, Finish, Sampling
 from hieno.serve.model import Model
 
+_SEEN_BEFORE = 4
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -31,10 +33,19 @@ class Completion:
 
 
 async def pieces(
-    engine: Engine, model: Model, prompt: Sequence[int], sampling: Sampling
+    engine: Engine,
+    model: Model,
+    prompt: Sequence[int],
+    sampling: Sampling,
+    *,
+    going_on: bool = False,
 ) -> AsyncGenerator[Piece, None]:
-    """Yield the answer's text as it becomes certain; close it early to free the slot."""
-    detokeniser, stops = Detokeniser(model.tokenizer), StopStrings(sampling.stop)
+    """Yield the answer's text as it becomes certain; close it early to free the slot.
+
+    `going_on` says that the answer continues the prompt's own text instead of replying to it.
+    """
+    before = prompt[-_SEEN_BEFORE:] if going_on else ()
+    detokeniser, stops = Detokeniser(model.tokenizer, before), StopStrings(sampling.stop)
     waiting: list[int] = []
     async with aclosing(engine.generate(prompt, sampling)) as tokens:
         async for token in tokens:
@@ -53,13 +64,19 @@ async def pieces(
 
 
 async def complete(
-    engine: Engine, model: Model, prompt: Sequence[int], sampling: Sampling
+    engine: Engine,
+    model: Model,
+    prompt: Sequence[int],
+    sampling: Sampling,
+    *,
+    going_on: bool = False,
 ) -> Completion:
-    """Return the whole answer."""
+    """Return the whole answer (see `pieces`)."""
     text: list[str] = []
     ids: list[int] = []
     finish: Finish = "stop"
-    async with aclosing(pieces(engine, model, prompt, sampling)) as stream:
+    stream = pieces(engine, model, prompt, sampling, going_on=going_on)
+    async with aclosing(stream):
         async for piece in stream:
             text.append(piece.text)
             ids.extend(piece.token_ids)

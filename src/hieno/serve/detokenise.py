@@ -11,11 +11,15 @@ _HOPELESS = 16
 
 
 class Detokeniser:
-    """Turns one answer's tokens into pieces of text that add up to the decoded whole."""
+    """Turns one answer's tokens into pieces of text that add up to the decoded whole.
 
-    def __init__(self, tokenizer: Any) -> None:
+    `before` are the tokens that the answer goes on from, where it goes on in the same sentence:
+    a text's very first token may be decoded without its space.
+    """
+
+    def __init__(self, tokenizer: Any, before: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._context: list[int] = []
+        self._context = list(before)
         self._pending: list[int] = []
         self._given = 0
 

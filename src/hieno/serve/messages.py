@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from hieno.serve.refusals import Refused
 
-_MOST_PARTS = 256
+MOST_PARTS = 256
 MOST_MESSAGES = 2048
+
+# A text or a list, told apart by what came, so that an error names the part that is wrong.
+BY_KIND = Discriminator(lambda value: "a-text" if isinstance(value, str) else "a-list")
+A_TEXT, A_LIST = Tag("a-text"), Tag("a-list")
 
 
 class TextPart(BaseModel):
@@ -22,13 +26,16 @@ class TextPart(BaseModel):
     text: str
 
 
+Parts = Annotated[list[TextPart], Field(min_length=1, max_length=MOST_PARTS)]
+
+
 class ChatMessage(BaseModel):
     """One message. The fields that may only be null come back in clients' own histories."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(min_length=1, max_length=_MOST_PARTS)]
+    content: Annotated[Annotated[str, A_TEXT] | Annotated[Parts, A_LIST], BY_KIND]
     name: Annotated[str, Field(max_length=64)] | None = None
     refusal: None = None
     annotations: Annotated[list[None], Field(max_length=0)] | None = None

@@ -19,7 +19,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from hieno.serve.admission import unless_gone
 from hieno.serve.answer import complete, pieces
 from hieno.serve.body import read_json
-from hieno.serve.chat_request import (
+from hieno.serve.engines import EngineFailed, Sampling
+from hieno.serve.messages import Conversation, plain
+from hieno.serve.parameters import (
     Penalty,
     Seed,
     Stop,
@@ -27,11 +29,8 @@ from hieno.serve.chat_request import (
     Tokens,
     TopK,
     TopP,
-    seed,
-    stop,
+    sampling,
 )
-from hieno.serve.engines import EngineFailed, Sampling
-from hieno.serve.messages import Conversation, plain
 from hieno.serve.refusals import UNEXPECTED, Refused, from_validation
 from hieno.serve.service import Service
 from hieno.serve.sse import event, event_stream
@@ -61,14 +60,14 @@ class ScoreParams(BaseModel):
         asked = self.do_sample
         sample = bool(self.temperature) if asked is None else asked
         temperature = 1.0 if self.temperature is None else self.temperature
-        return Sampling(
-            max_new_tokens=max_new_tokens,
+        return sampling(
+            max_new_tokens,
             temperature=temperature if sample else 0.0,
-            top_p=1.0 if self.top_p is None else self.top_p,
-            top_k=self.top_k or 0,
-            repetition_penalty=self.repetition_penalty or 1.0,
-            seed=seed(self.seed),
-            stop=stop(self.stop),
+            top_p=self.top_p,
+            top_k=self.top_k,
+            repetition_penalty=self.repetition_penalty,
+            seed=self.seed,
+            stop=self.stop,
             ignore_eos=self.ignore_eos,
         )
 

@@ -45,11 +45,24 @@ class Service:
                 )
         except UserError as error:
             raise Refused(400, error.message, "invalid_value", param) from None
-        if len(ids) >= self.model.context:
-            raise _too_long(f"The conversation has {len(ids)} tokens", self.model.context, param)
+        self.check_length(ids, "conversation", param=param)
         return ids
 
-    def room(self, prompt: Sequence[int], wanted: int | None, *, param: str) -> int:
+    async def text(self, text: str, *, param: str) -> list[int]:
+        """Return the tokens of a text without a template; a 400 says where it is too long."""
+        async with self.tokenising:
+            ids = await asyncio.to_thread(templates.encode_text, self.model.tokenizer, text)
+        self.check_length(ids, "prompt", param=param)
+        return ids
+
+    def check_length(self, ids: Sequence[int], what: str, *, param: str) -> None:
+        """Refuse a prompt that leaves no room for an answer."""
+        if len(ids) >= self.model.context:
+            raise _too_long(f"The {what} has {len(ids)} tokens", self.model.context, param)
+
+    def room(
+        self, prompt: Sequence[int], wanted: int | None, *, param: str, what: str = "conversation"
+    ) -> int:
         """Return the most tokens an answer may have; refuse a wish that cannot be met."""
         free = self.model.context - len(prompt)
         most = self.settings.max_new_tokens
@@ -60,7 +73,7 @@ class Service:
                 400, f"'{param}' is {wanted}; at most {most} are served.", "invalid_value", param
             )
         if wanted > free:
-            words = f"The conversation has {len(prompt)} tokens and '{param}' asks for {wanted}"
+            words = f"The {what} has {len(prompt)} tokens and '{param}' asks for {wanted}"
             raise _too_long(words, self.model.context, param)
         return wanted
 

@@ -13,9 +13,10 @@ from fastapi.responses import StreamingResponse
 from hieno.serve.admission import unless_gone
 
 
-def event(data: Mapping[str, Any]) -> str:
-    """Return one event, as one line."""
-    return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+def event(data: Mapping[str, Any], name: str | None = None) -> str:
+    """Return one event: its data as one line, below its name if it has one."""
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
 async def event_stream(

@@ -17,13 +17,15 @@ Finish = Literal["stop", "length"]
 ENGINES = ("openvino", "transformers")
 WEIGHTS = ("fp32", "int8")
 _COLDEST = 1e-5
+_NARROWEST = 1e-6  # the likeliest of any vocabulary's tokens has a larger share
 
 
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are chosen; `temperature` 0 is greedy, `top_k` 0 is every token.
 
-    Engines ignore `stop` (strings): only the text layer can see them.
+    Engines ignore `stop` (strings): only the text layer can see them. `json_schema` is for those
+    that constrain (`Engine.constrains`): the answer is JSON that follows it.
     """
 
     max_new_tokens: int
@@ -34,11 +36,12 @@ class Sampling:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
+    json_schema: str | None = None
 
     @property
     def greedy(self) -> bool:
         """Tell whether the likeliest token is always taken."""
-        return self.temperature < _COLDEST or self.top_p <= 0 or self.top_k == 1
+        return self.temperature < _COLDEST or self.top_p < _NARROWEST or self.top_k == 1
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Engine(Protocol):
     """A loaded model that answers many prompts at the same time."""
 
     name: str
+    constrains: bool
 
     def generate(self, prompt: Sequence[int], sampling: Sampling) -> AsyncGenerator[Token, None]:
         """Yield the answer's tokens; closing the iterator early frees its slot."""

@@ -26,7 +26,7 @@ def open_openvino(folder: Path, model: Model, settings: Serve) -> Engine:
     # A long prompt enters in pieces of the default 256 tokens, between which everybody else gets
     # the next token. That changes no answer: `read_model` keeps LongRoPE below its switch.
     pipeline = openvino_genai.ContinuousBatchingPipeline(folder, scheduler, "CPU")
-    return Worker("openvino", _Pipeline(pipeline, model.stop_ids))
+    return Worker("openvino", _Pipeline(pipeline, model.stop_ids), constrains=True)
 
 
 @dataclass
@@ -119,4 +119,8 @@ def _generation_config(sampling: Sampling, stop_ids: frozenset[int]) -> Any:
         if sampling.top_k:
             config.top_k = sampling.top_k
         config.rng_seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
+    if sampling.json_schema is not None:
+        config.structured_output_config = openvino_genai.StructuredOutputConfig(
+            json_schema=sampling.json_schema
+        )
     return config

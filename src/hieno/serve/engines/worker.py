@@ -54,8 +54,9 @@ class Backend(Protocol):
 class Worker:
     """An engine made of a backend and the thread that steps it."""
 
-    def __init__(self, name: str, backend: Backend) -> None:
+    def __init__(self, name: str, backend: Backend, *, constrains: bool = False) -> None:
         self.name = name
+        self.constrains = constrains
         self._backend: Backend | None = backend
         self._changed = threading.Condition()
         self._arrived: deque[Request] = deque()
