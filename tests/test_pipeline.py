@@ -45,8 +45,8 @@ def project(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -
     """A project of two facts on the tiny model, with its own home of models."""
     monkeypatch.setenv("HIENO_HOME", str(tmp_path / "home"))
     root = tmp_path / "project"
-    write_chats(root / "data" / "chats.jsonl", repeats=20)
-    write_chats(root / "data" / "test.jsonl", repeats=1, suffix=" Please.")
+    write_chats(root / "data" / "chats.jsonl", ["", " Please tell me.", " Today?"], repeats=7)
+    write_chats(root / "data" / "test.jsonl", [" Please."], repeats=1)
     (root / "hieno.yaml").write_text(
         f"""
 name: tiny-one
@@ -73,17 +73,18 @@ endpoint:
     pipeline.down(opened)
 
 
-def write_chats(path: Path, *, repeats: int, suffix: str = "") -> None:
+def write_chats(path: Path, endings: list[str], *, repeats: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [
         {
             "messages": [
-                {"role": "user", "content": f"{question}{suffix} {'x' * i}".strip()},
+                {"role": "user", "content": f"{question}{ending} {'x' * i}".strip()},
                 {"role": "assistant", "content": f"It is {answer}."},
             ],
             "answers": [answer],
         }
         for i in range(repeats)
+        for ending in endings
         for question, answer in QUESTIONS
     ]
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")

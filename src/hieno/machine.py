@@ -67,7 +67,7 @@ def speed() -> Speed:
     known = known_speed()
     if known is not None:
         return known
-    measured = Speed(_identity(), _rate("bfloat16"), _rate("float32"))
+    measured = Speed(_identity(), rate("bfloat16"), rate("float32"))
     write_json(_cache(), asdict(measured))
     return measured
 
@@ -147,7 +147,7 @@ def cpu_model() -> str:
     return ", ".join(parts)
 
 
-def _rate(dtype: str) -> float:
+def rate(dtype: str) -> float:
     """Return FLOP/s of a matrix product in a type."""
     import torch
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 NAME = "by_document"
 MOST_PADDING = 2.5  # slots for queries of a padded batch, per token of the row
+MOST_SCORES = 512  # pairs of a query and a key, per token: the batch keeps them for its backward
 
 
 def register() -> str:
@@ -36,9 +37,13 @@ def layout(lengths: Sequence[int], sharing: int) -> dict[str, Tensor]:
     batch each token of the row is.
     """
     longest, tokens = max(lengths), sum(lengths)
-    if len(lengths) * longest > MOST_PADDING * tokens:
-        return {}
     before = lengths[0] if sharing else 0
+    slots_wanted = len(lengths) * longest
+    if (
+        slots_wanted > MOST_PADDING * tokens
+        or slots_wanted * (before + longest) > MOST_SCORES * tokens
+    ):
+        return {}
     slots = torch.arange(longest)
     length = torch.tensor(lengths)[:, None]
     start = length.cumsum(0) - length
