@@ -8,7 +8,7 @@ DEMO ?= hieno-demo
 # Empty means off: without compiled files every process compiles torch anew, for 15 seconds.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo test lint unit test-slow bench-demo bench-cli clean
+.PHONY: help demo test lint unit test-slow soak bench-demo bench-cli clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,10 @@ unit: $(VENV)/.dev $(VENV)/.browser
 
 test-slow: $(VENV)/.dev $(VENV)/.browser  ## the long campaigns
 	@$(BIN)/python -X warn_default_encoding -m pytest -m "slow"
+
+soak: $(VENV)/.dev  ## an hour of load with kills, deploys and key changes (SECONDS_OF_SOAK=3600)
+	@HIENO_SOAK_SECONDS=$(or $(SECONDS_OF_SOAK),3600) $(BIN)/python -X warn_default_encoding -m pytest -m slow -s \
+		tests/endpoint/test_endpoint_storm.py
 
 bench-%: $(VENV)/.dev  ## bench-demo, bench-cli: measure; the last line is one JSON object
 	@$(BIN)/python benchmarks/$*.py

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal  # Any: details are JSON
 
 from hieno import describe, models
+from hieno.endpoint.examination import Question
 from hieno.errors import BrokenArtifact, GateFailed, MissingInput, TryLater, UsageError
-from hieno.files import read_manifest, verify
+from hieno.files import read_jsonl, read_manifest, verify
 from hieno.flow import conversation
 from hieno.flow import stage as flow
 from hieno.package.convert import choose_engine, convert_base
@@ -26,6 +27,8 @@ from hieno.project import Project, locked
 from hieno.registry.versions import aliases, champion
 from hieno.reporting import Reporter
 from hieno.targets import Target, open_target
+
+ASKED = 3  # held-out questions that a deployment answers before it gets traffic
 
 State = Literal["done", "current", "resumed", "missing"]
 
@@ -197,8 +200,26 @@ def _make_deploy(work: _Work, reporter: Reporter) -> bool:
             f" {version.version}",
             hint="delete that folder and run `hieno up` to make it again",
         )
-    work.target.deploy(version, base=work.published.folders["base"], say=reporter.say)
+    work.target.deploy(
+        version,
+        base=work.published.folders["base"],
+        say=reporter.say,
+        questions=_questions(work.published.folders["evaluation"]),
+    )
     return False
+
+
+def _questions(evaluation: Path) -> list[Question]:
+    """Return a few held-out chats with what the tuned model replied."""
+    rows = [
+        row
+        for row in read_jsonl(evaluation / "answers.jsonl")
+        if row["kind"] == "held-out" and row["tuned"]["reply"].strip()
+    ]
+    return [
+        Question(row["messages"], row["tuned"]["reply"])
+        for row in rows[:: max(1, len(rows) // ASKED)][:ASKED]
+    ]
 
 
 def _look_flow(work: _Work) -> Details | None:

@@ -89,6 +89,7 @@ def stop(process: ProcessId, *, grace: float = 10.0) -> bool:
         except psutil.NoSuchProcess:
             continue
     psutil.wait_procs(family, timeout=5)
+    _started[:] = [other for other in _started if other.poll() is None]
     return True
 
 
@@ -119,6 +120,17 @@ def port_is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def allow_many_files(count: int = 65_536) -> None:
+    """Raise this process's own bound on open files and connections as far as it may."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def python_module(module: str, *arguments: str) -> list[str]:

@@ -62,6 +62,12 @@ Talk to it:
   serve       Serve one model folder, without keys.
   flow        Make, test and serve a prompt flow.
 
+Keep it serving:
+  traffic     Show or divide the traffic.
+  rollback    Go back to the deployment before.
+  logs        Show what the endpoint has written.
+  loadtest    Measure how much it can serve.
+
 Look after it:
   models      Get, list and remove base models.
   config      Show the configuration or its schema.

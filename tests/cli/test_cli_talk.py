@@ -4,60 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-from cli_running import HIENO, Run
+from cli_running import HIENO, Run, pretend
 
-from hieno.endpoint import credentials, state
-from hieno.endpoint.state import DeploymentSpec, Desired, Observed
+from hieno.endpoint import credentials
 from hieno.processes import ProcessId, identify
-from hieno.project import open_project
-
-
-def is_up(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=30, trust_env=False).status_code == 200
-    except httpx.ConnectError:
-        return False
-
-
-@pytest.fixture(scope="module")
-def server(tiny_model: Path) -> Iterator[str]:
-    """The address at which `hieno serve` serves the tiny model."""
-    command = [*HIENO, "serve", str(tiny_model), "--json", "--max-requests", "4"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        lines = [process.stdout.readline() for _ in range(4)]
-        told = json.loads(b"".join(lines))
-        assert told["root"] == str(tiny_model)
-        assert b"engine transformers" in process.stderr.readline()
-        deadline = time.monotonic() + 180
-        while not is_up(str(told["url"])):
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline, "the server did not come up"
-            time.sleep(0.2)
-        yield str(told["url"])
-        process.send_signal(signal.SIGINT if os.name != "nt" else signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
-
-
-def pretend(project: Path, port: int, gateway: ProcessId) -> Path:
-    """Write down an endpoint that was not started here; return its folder."""
-    folder = open_project(project).endpoint
-    credentials.create(folder)
-    blue = DeploymentSpec(version="1", command=("true",))
-    desired = Desired("hieno", port, traffic={"blue": 100}, deployments={"blue": blue})
-    state.write_desired(folder, desired)
-    observed = Observed(gateway=gateway, port=port, revision=1, deployments={})
-    state.write_observed(folder, observed)
-    return folder
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """A stand-in for a container: it speaks the contract, and fails in the ways it is told to.
 
     python container.py --port N --name NAME [--fail] [--never-ready] [--refuse]
+                        [--refuse-after N] [--delay SECONDS] [--say TEXT] [--record FILE]
 
 The body of a request says what to do: {"do": "echo" | "status" | "stream" | "hang" | "die" |
 "die-in-answer" | "die-in-stream"}, with "status", or with "file" to wait for or to write; who
-finds that file does not die-in-answer. It proves nothing about a model: answers are the request
-itself, with the container's name and process.
+finds that file does not die-in-answer. `--say` is the answer to a chat, `--record` a file that
+gets a line for each request. It proves nothing about a model: answers are the request itself,
+with the container's name and process.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import os
 import select
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +27,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # head and body are two small writes
     options: argparse.Namespace
+    answered = 0  # requests but for health
 
     def do_GET(self) -> None:
         if self.path == "/":
@@ -40,8 +44,17 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         asked = json.loads(body) if body.startswith(b"{") else {}
         what = asked.get("do", "echo")
-        if self.options.refuse:
+        Handler.answered += 1
+        if self.options.record:
+            with self.options.record.open("a", encoding="utf-8") as record:
+                record.write(f"{self.headers.get('x-request-id')}\n")
+        if self.options.delay:
+            threading.Event().wait(self.options.delay)
+        if self.options.refuse or 0 < self.options.refuse_after < Handler.answered:
             self.whole(500, b'{"message": "An unexpected error"}')
+        elif self.options.say and "messages" in asked:
+            said = {"choices": [{"message": {"content": self.options.say}}]}
+            self.whole(200, json.dumps(said).encode())
         elif what == "status":
             self.whole(asked["status"], b'{"message": "as told"}')
         elif what == "hang":
@@ -58,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         elif what in ("stream", "die-in-stream"):
             self.stream(what, asked)
         else:
-            said = {
+            echo = {
                 "name": self.options.name,
                 "pid": os.getpid(),
                 "method": self.command,
@@ -66,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
                 "headers": {name.lower(): value for name, value in self.headers.items()},
                 "body": body.decode(),
             }
-            self.whole(200, json.dumps(said).encode())
+            self.whole(200, json.dumps(echo).encode())
 
     def hang(self, file: Path) -> None:
         file.with_suffix(".asked").touch()
@@ -116,6 +129,10 @@ def main() -> None:
     parser.add_argument("--fail", action="store_true")
     parser.add_argument("--never-ready", action="store_true")
     parser.add_argument("--refuse", action="store_true")
+    parser.add_argument("--refuse-after", type=int, default=0)
+    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--say", default="")
+    parser.add_argument("--record", type=Path)
     Handler.options = parser.parse_args()
     if Handler.options.fail:
         print("loading", flush=True)

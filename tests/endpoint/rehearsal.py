@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -14,9 +14,12 @@ import httpx
 from hieno import processes
 from hieno.endpoint import control
 from hieno.endpoint.control import EndpointStatus
+from hieno.endpoint.examination import Question
 from hieno.endpoint.state import DeploymentSpec, DeploymentStatus, Limits, read_observed
+from hieno.endpoint.watch import Guard
 
 CONTAINER = Path(__file__).with_name("container.py")
+GUARD = Guard(step_requests=5)
 LIMITS = Limits(request_timeout=10, max_concurrent=8, max_body=100_000, drain_timeout=2)
 
 
@@ -49,6 +52,8 @@ class Endpoint:
         limits: Limits = LIMITS,
         port: int | None = None,
         wait: float = 60,
+        guard: Guard = GUARD,
+        questions: Sequence[Question] = (),
     ) -> EndpointStatus:
         return control.deploy(
             self.folder,
@@ -58,6 +63,8 @@ class Endpoint:
             say=self.said.append,
             base=base,
             limits=limits,
+            guard=guard,
+            questions=questions,
         )
 
     def status(self) -> EndpointStatus:
@@ -68,7 +75,7 @@ class Endpoint:
     @property
     def live(self) -> str:
         """The deployment that gets the traffic."""
-        [name] = self.status().traffic
+        [name] = [name for name, share in self.status().traffic.items() if share]
         return name
 
     def live_state(self) -> DeploymentStatus:

@@ -232,6 +232,15 @@ def test_large_body_is_refused_declared_or_chunked(running: Endpoint) -> None:
         assert client.post("/score", content=big[:100_000]).status_code == 200
 
 
+def test_refusal_reaches_a_client_that_first_sends_all_of_its_body(running: Endpoint) -> None:
+    port = int(running.status().url.rpartition(":")[2])
+    body = b" " * 12_000_000
+    head = b"POST /score HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(head + body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 401")
+
+
 @pytest.mark.parametrize("length", [b"-1", b"x", b"1, 2"])
 def test_lying_length_is_refused(running: Endpoint, key: str, length: bytes) -> None:
     head = b"POST /score HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer " + key.encode()

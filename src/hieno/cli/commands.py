@@ -29,7 +29,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "doctor": Entry("hieno.cli.start:doctor", "Check this machine and this project."),
     },
     "From chats to a model": {
-        "data": Entry("hieno.cli.stages:data", "Check, clean and split your chats."),
+        "data": Entry("hieno.cli.data:data", "Check, clean and split your chats."),
         "train": Entry("hieno.cli.stages:train", "Fine-tune the model on them."),
         "package": Entry("hieno.cli.stages:package", "Make the tuned model ready to be served."),
         "evaluate": Entry("hieno.cli.stages:evaluate", "Compare the tuned model with its base."),
@@ -44,6 +44,12 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "keys": Entry("hieno.cli.talk:keys", "Show or renew the endpoint's keys."),
         "serve": Entry("hieno.cli.talk:serve", "Serve one model folder, without keys."),
         "flow": Entry("hieno.cli.flow:flow", "Make, test and serve a prompt flow."),
+    },
+    "Keep it serving": {
+        "traffic": Entry("hieno.cli.traffic:traffic", "Show or divide the traffic."),
+        "rollback": Entry("hieno.cli.traffic:rollback", "Go back to the deployment before."),
+        "logs": Entry("hieno.cli.traffic:logs", "Show what the endpoint has written."),
+        "loadtest": Entry("hieno.cli.loadtest:loadtest", "Measure how much it can serve."),
     },
     "Look after it": {
         "models": Entry("hieno.cli.models:models", "Get, list and remove base models."),

@@ -26,7 +26,6 @@ def _stage(name: str, help: str, *, section: str | None = None, until: str = "")
     return click.command(name, help=help)(command)
 
 
-data = _stage("data", "Check, clean and split your chats.", section="data")
 train = _stage("train", "Fine-tune the model on them.", section="train")
 package = _stage("package", "Make the tuned model ready to be served.", section="package")
 evaluate = _stage("evaluate", "Compare the tuned model with its base.", section="evaluate")

@@ -19,6 +19,8 @@ from hieno.endpoint import dialect
 from hieno.endpoint.credentials import KeyFile
 from hieno.endpoint.dialect import Problem
 from hieno.endpoint.fleet import Fleet
+from hieno.endpoint.meter import CONTENT_TYPE, Meter
+from hieno.endpoint.mirror import Mirror
 from hieno.endpoint.outgoing import ClientLeft, Outgoing
 from hieno.endpoint.relay import CutOff, relay
 from hieno.endpoint.state import Limits
@@ -44,12 +46,12 @@ ROUTES = (
     Route("/health", ("GET", "HEAD"), open=True),
     Route("/score", ("POST", "GET", "OPTIONS")),
     Route("/swagger.json", ("GET",)),
+    Route("/metrics", ("GET",)),
     Route("/v1/", ("GET", "POST")),
 )
 
 MAX_HEADERS = 16_384  # bytes
 BODY_TIMEOUT = 30.0  # seconds between two pieces of a request's body
-DISCARDED = 16_000_000  # bytes of a refused body that are still read
 
 _HOST = re.compile(rb"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?", re.IGNORECASE)
 _TARGET = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@%/-]+")
@@ -80,27 +82,37 @@ class App:
         self._fleet = fleet
         self._keys = keys
         self._log = log
+        self._meter = Meter(fleet)
+        self._mirror = Mirror(fleet, self._meter)
         self._draining = False
 
     def drain(self) -> None:
         """Say from now on that this endpoint is not ready."""
         self._draining = True
 
+    async def close(self) -> None:
+        """Abandon what only we are waiting for."""
+        await self._mirror.close()
+
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         outgoing = Outgoing(scope, send, timeout=self._fleet.desired.limits.request_timeout)
+        incoming = _Incoming(scope, receive)
         try:
-            await self._answer(_Incoming(scope, receive), outgoing)
+            await self._answer(incoming, outgoing)
         except (ClientLeft, CutOff) as ended:
             outgoing.ended_by = type(ended).__name__  # the server closes the connection
         finally:
             self._log(outgoing.line())
+            route = _route(incoming.raw_path)
+            self._meter.record(outgoing, route.path if route else "unknown")
 
     async def _answer(self, incoming: _Incoming, outgoing: Outgoing) -> None:
         try:
             await self._respond(incoming, outgoing)
         except Refused as refused:
+            # where the body was not read yet, the server drops it, and the client sees the refusal
             await outgoing.reply(dialect.refuse(refused.problem, incoming.path))
 
     async def _respond(self, incoming: _Incoming, outgoing: Outgoing) -> None:
@@ -119,6 +131,9 @@ class App:
             raise Refused(dialect.NO_METHOD.allowing(route.methods))
         if route.open:
             return await outgoing.reply(self._health())
+        if route.path == "/metrics":
+            page = dialect.Reply(200, self._meter.page(), [(b"content-type", CONTENT_TYPE)])
+            return await outgoing.reply(page)
         await self._relay(incoming, outgoing)
 
     def _check_key(self, headers: Headers) -> None:
@@ -137,12 +152,15 @@ class App:
         return dialect.Reply(200 if ready else 503, body, [(b"content-type", b"text/html")])
 
     async def _relay(self, incoming: _Incoming, outgoing: Outgoing) -> None:
+        self._meter.arrived()
         limits = self._fleet.desired.limits
         deployment = self._named_or_chosen(incoming.headers)
         with self._admitted(deployment, limits):
             call = await incoming.call(limits, outgoing.request_id)
             named = self._named_by_model(incoming, call.body)
             if named is None or named is deployment:
+                if named is None and not _names_deployment(incoming.headers):
+                    self._mirror.copy(call)
                 return await self._through(deployment, call, incoming, outgoing)
         with self._admitted(named, limits):
             await self._through(named, call, incoming, outgoing)
@@ -162,8 +180,7 @@ class App:
     def _named_by_model(self, incoming: _Incoming, body: bytes) -> Deployment | None:
         """Return the deployment that an OpenAI request names as its model, if it names one."""
         deployments = self._fleet.deployments
-        named_already = any(name == _DEPLOYMENT for name, _ in incoming.headers)
-        if named_already or not dialect.speaks_openai(incoming.path):
+        if _names_deployment(incoming.headers) or not dialect.speaks_openai(incoming.path):
             return None
         if not any(f'"{name}"'.encode() in body for name in deployments):
             return None  # nearly always, and without reading JSON
@@ -227,7 +244,6 @@ class _Incoming:
     async def _body(self, limit: int) -> bytes:
         declared = _only(self.headers, b"content-length")
         if declared is not None and declared.isdigit() and int(declared[:20]) > limit:
-            await self._discard()
             raise Refused(dialect.BODY_TOO_LARGE)
         body = bytearray()
         more = True
@@ -235,21 +251,14 @@ class _Incoming:
             piece, more = await self._piece()
             body += piece
             if len(body) > limit:
-                if more:
-                    await self._discard()
                 raise Refused(dialect.BODY_TOO_LARGE)
         return bytes(body)
 
-    async def _discard(self) -> None:
-        """Read on for a while, so that a client that only then listens sees the refusal."""
-        read, more = 0, True
-        while more and read < DISCARDED:
-            piece, more = await self._piece()
-            read += len(piece)
-
     async def _piece(self) -> tuple[bytes, bool]:
         try:
-            message = await asyncio.wait_for(self._receive(), BODY_TIMEOUT)
+            # unlike `wait_for`, this does not let a thousand others go first
+            async with asyncio.timeout(BODY_TIMEOUT):
+                message = await self._receive()
         except TimeoutError:
             raise Refused(dialect.BODY_TOO_SLOW) from None
         if message["type"] == "http.disconnect":
@@ -267,6 +276,10 @@ def _route(raw_path: bytes) -> Route | None:
         if route.path == "/v1/" and path.startswith("/v1/"):
             return route if _stays_below(path) else None
     return None
+
+
+def _names_deployment(headers: Headers) -> bool:
+    return any(name == _DEPLOYMENT for name, _ in headers)
 
 
 def _stays_below(path: str) -> bool:

@@ -1,19 +1,22 @@
-"""What the commands do with an endpoint: deploy, status, keys, logs, down.
+"""What the commands do with an endpoint: deploy, traffic, rollback, status, keys, logs, down.
 
 Every function takes the endpoint's folder, whose name is the endpoint's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any  # JSON for `--json`
+from typing import Any, TextIO  # Any: JSON for `--json`
 
 from hieno import processes
-from hieno.endpoint import credentials, rollout, state
+from hieno.endpoint import credentials, lifetime, rollout, state
 from hieno.endpoint.credentials import Keys, Which
+from hieno.endpoint.examination import Question
 from hieno.endpoint.state import (
     DeploymentSpec,
     DeploymentStatus,
@@ -22,10 +25,12 @@ from hieno.endpoint.state import (
     read_desired,
     read_observed,
 )
-from hieno.errors import Busy, MissingInput
+from hieno.endpoint.watch import Guard
+from hieno.errors import Busy, MissingInput, UsageError
 
 BASE = "base"  # the untuned model, asked by name only
 COLOURS = ("blue", "green")
+FOLLOW_POLL = 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class EndpointStatus:
     traffic: Mapping[str, int]
     deployments: Mapping[str, DeploymentStatus]
     problem: str = ""
+    mirror: Mapping[str, int] = field(default_factory=dict)
+    retired: Mapping[str, str] = field(default_factory=dict)  # versions that can be started again
 
     def as_json(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -54,36 +61,124 @@ def deploy(
     say: Callable[[str], None],
     base: DeploymentSpec | None = None,
     limits: Limits | None = None,
+    guard: Guard | None = None,
+    questions: Sequence[Question] = (),
 ) -> EndpointStatus:
-    """Put a deployment behind the endpoint, all traffic on it, and retire the one before.
+    """Put a deployment behind the endpoint, move the traffic to it, and retire the one before.
 
     The first deployment makes the endpoint, on `port` or the next free one. The new one gets
-    traffic only when it is ready and has answered a question, within `wait` seconds; where it
-    does not, everything stays as it was and `HienoError` is raised. The same specification as
-    the one that serves is not deployed twice. `base` answers only those who name it. Raises
-    `Busy` while another command changes this endpoint.
+    traffic only when it is ready and has answered, within `wait` seconds, and then in the steps
+    of `guard`; where one of them fails, everything stays as it was and `HienoError` is raised.
+    The same specification as the one that serves is not deployed twice. `base` answers only those
+    who name it. Raises `Busy` while another command changes this endpoint.
     """
+    guard = guard or Guard()
     with _locked(folder):
-        before = read_desired(folder)
+        before = _before(folder)
         bounds = limits or Limits()
         extra = {} if base is None else {BASE: replace(base, on_demand=True)}
         live = before.live() if before else None
         if before and live and before.deployments[live] == spec:
-            wanted = replace(before, deployments={live: spec, **extra}, limits=bounds)
-            rollout.keep(folder, before, wanted, wait=wait)
+            wanted = replace(before, deployments={**_coloured(before), **extra}, limits=bounds)
+            rollout.keep(folder, wanted, wait=wait)
             say(f"{live} serves version {spec.version}: nothing to do")
         else:
             name = next(colour for colour in COLOURS if colour != live)
+            goes_on = {live: before.deployments[live]} if before and live else {}
+            share = guard.steps[-1] if live else 100
             wanted = Desired(
                 name=folder.name,
                 port=before.port if before else processes.free_port(port),
-                traffic={name: 100},
-                deployments={name: spec, **extra},
+                traffic={name: 100} if share == 100 else {str(live): 100 - share, name: share},
+                deployments={name: spec, **extra, **(goes_on if share < 100 else {})},
                 limits=bounds,
                 seed=before.seed if before else None,
+                retired=goes_on if share == 100 else {},
+                newest=name,
             )
             credentials.create(folder)
-            rollout.switch(folder, before, wanted, wait=wait, say=say)
+            rollout.switch(
+                folder,
+                before,
+                wanted,
+                new=name,
+                wait=wait,
+                say=say,
+                guard=guard,
+                questions=questions,
+            )
+    return _existing(folder)
+
+
+def traffic(
+    folder: Path,
+    shares: Mapping[str, int],
+    *,
+    mirror: Mapping[str, int] | None = None,
+    wait: float = 600.0,
+    say: Callable[[str], None] = lambda line: None,
+) -> EndpointStatus:
+    """Divide the traffic by hand, in percent that add up to 100; return what is then.
+
+    A retired deployment that is named is started again and has answered before it gets any; one
+    that is not named is retired. `mirror` is the one that gets copies, and how many in percent.
+    Raises `UsageError` for shares that make no sense, and changes nothing then.
+    """
+    with _locked(folder):
+        before = _before(folder)
+        if before is None:
+            raise _missing(folder)
+        known = {**before.retired, **_coloured(before)}
+        if sum(shares.values()) != 100 or not set(shares) <= set(known):
+            raise UsageError(
+                f"{_words(shares)} does not divide the traffic of {', '.join(sorted(known))}",
+                hint=f"write whole percent that add up to 100, such as {min(known)}=100",
+            )
+        wanted = replace(
+            before,
+            traffic=dict(shares),
+            mirror=dict(mirror or {}),
+            deployments={
+                **{name: known[name] for name in shares},
+                **{name: spec for name, spec in before.deployments.items() if name not in known},
+            },
+            retired={name: spec for name, spec in known.items() if name not in shares},
+        )
+        state.check(wanted)
+        _move(folder, before, wanted, wait=wait, say=say)
+    return _existing(folder)
+
+
+def rollback(
+    folder: Path, *, wait: float = 600.0, say: Callable[[str], None] = lambda line: None
+) -> EndpointStatus:
+    """Give all traffic to the deployment before; a second time leads forward again.
+
+    It is started again where it was stopped, and must answer first. Raises `MissingInput` where
+    there is none, or where its model is gone.
+    """
+    with _locked(folder):
+        before = _before(folder)
+        if before is None:
+            raise _missing(folder)
+        known = {**before.retired, **_coloured(before)}
+        now = before.newest if before.traffic.get(before.newest) else before.live()
+        earlier = [name for name in known if name != now]
+        if not earlier:
+            raise MissingInput(
+                f"the endpoint {folder.name} has had one deployment only",
+                hint="`hieno status` shows it; there is nothing to go back to",
+            )
+        [name] = earlier
+        others = {key: spec for key, spec in before.deployments.items() if key not in known}
+        wanted = replace(
+            before,
+            traffic={name: 100},
+            mirror={},
+            deployments={name: known[name], **others},
+            retired={key: spec for key, spec in known.items() if key != name},
+        )
+        _move(folder, before, wanted, wait=wait, say=say)
     return _existing(folder)
 
 
@@ -92,10 +187,10 @@ def ensure_running(folder: Path, *, wait: float = 600.0) -> EndpointStatus:
     if read_desired(folder) is None:
         raise _missing(folder)
     with _locked(folder):
-        desired = read_desired(folder)
-        if desired is None:
+        before = _before(folder)
+        if before is None:
             raise _missing(folder)
-        rollout.keep(folder, desired, desired, wait=wait)
+        rollout.keep(folder, before, wait=wait)
     return _existing(folder)
 
 
@@ -118,6 +213,8 @@ def status(folder: Path) -> EndpointStatus | None:
             for name, spec in desired.deployments.items()
         },
         problem=observed.problem if observed and alive else "",
+        mirror=dict(desired.mirror),
+        retired={name: spec.version for name, spec in desired.retired.items()},
     )
 
 
@@ -132,16 +229,21 @@ def regenerate(folder: Path, which: Which) -> Keys:
         return credentials.regenerate(folder, which)
 
 
-def logs(folder: Path, deployment: str, *, lines: int = 50) -> list[str]:
+def logs(folder: Path, name: str = "gateway", *, lines: int = 50) -> list[str]:
     """Return the last lines that a deployment (or `gateway`) has written."""
-    known = [*COLOURS, BASE, "gateway"]
-    path = state.log_path(folder, deployment)
-    if deployment not in known or not path.exists():
-        raise MissingInput(
-            f"the endpoint {folder.name} has no log of {deployment!r}",
-            hint=f"name one of {', '.join(name for name in known if _has_log(folder, name))}",
-        )
-    return state.last_lines(path, lines)
+    return state.last_lines(_log(folder, name), lines)
+
+
+def follow(folder: Path, name: str = "gateway", *, lines: int = 50) -> Iterator[str]:
+    """Yield the last lines of a log and then every new one, also after it was begun anew."""
+    path = _log(folder, name)
+    log = path.open(encoding="utf-8", errors="replace")
+    log.seek(0, os.SEEK_END)  # before anything is shown: what comes meanwhile is not lost
+    yield from state.last_lines(path, lines)
+    while True:
+        with log:
+            yield from _new_lines(log, path)
+        log = path.open(encoding="utf-8", errors="replace")
 
 
 def down(folder: Path) -> list[str]:
@@ -151,7 +253,55 @@ def down(folder: Path) -> list[str]:
     deployment find them.
     """
     with _locked(folder):
-        return rollout.stop(folder)
+        return lifetime.stop(folder)
+
+
+def _before(folder: Path) -> Desired | None:
+    """Return what should be; a roll-out that was killed half-way counts as one that failed."""
+    found = read_desired(folder)
+    if found is None or found.settled:
+        return found
+    old = [name for name in found.traffic if name != found.newest]
+    if not old:
+        return replace(found, settled=True)
+    deployments = {name: one for name, one in found.deployments.items() if name != found.newest}
+    return replace(
+        found,
+        traffic={old[0]: 100},
+        deployments=deployments,
+        retired={},
+        newest=old[0],
+        settled=True,
+    )
+
+
+def _coloured(desired: Desired) -> dict[str, DeploymentSpec]:
+    return {name: one for name, one in desired.deployments.items() if name in COLOURS}
+
+
+def _move(
+    folder: Path, before: Desired, wanted: Desired, *, wait: float, say: Callable[[str], None]
+) -> None:
+    """Move the traffic by hand; who gets more than before runs and has answered first."""
+    gains = {
+        name: share - before.traffic.get(name, 0)
+        for name, share in wanted.traffic.items()
+        if name not in before.deployments or share > before.traffic.get(name, 0)
+    }
+    for name in sorted(gains, key=lambda name: gains[name], reverse=True):
+        root = wanted.deployments[name].root
+        if root and not Path(root).is_dir():
+            raise MissingInput(
+                f"the model of {name} (version {wanted.deployments[name].version}) is gone: {root}",
+                hint="`hieno deploy` deploys the version that the project has now",
+            )
+        return rollout.switch(folder, before, wanted, new=name, wait=wait, say=say)
+    rollout.split(folder, wanted)
+    say(f"the traffic is {_words(wanted.traffic)}")
+
+
+def _words(shares: Mapping[str, int]) -> str:
+    return " ".join(f"{name}={share}" for name, share in shares.items()) or "no share"
 
 
 def _existing(folder: Path) -> EndpointStatus:
@@ -163,6 +313,38 @@ def _existing(folder: Path) -> EndpointStatus:
 
 def _missing(folder: Path) -> MissingInput:
     return MissingInput(f"there is no endpoint in {folder}", hint="`hieno deploy` makes one")
+
+
+def _log(folder: Path, name: str) -> Path:
+    known = [*COLOURS, BASE, "gateway"]
+    path = state.log_path(folder, name)
+    if name in known and path.exists():
+        return path
+    written = [one for one in known if _has_log(folder, one)]
+    if not written:
+        raise _missing(folder)
+    raise MissingInput(
+        f"the endpoint {folder.name} has no log of {name!r}",
+        hint=f"name one of {', '.join(written)}",
+    )
+
+
+def _new_lines(log: TextIO, path: Path) -> Iterator[str]:
+    """Yield what is appended, until another file has the name."""
+    begun = ""
+    while True:
+        begun += log.readline()
+        if begun.endswith("\n"):
+            yield begun.rstrip("\n")
+            begun = ""
+            continue
+        try:
+            same = os.path.samestat(path.stat(), os.fstat(log.fileno()))
+        except FileNotFoundError:  # between the two steps of a rotation
+            same = True
+        if not same:
+            return
+        time.sleep(FOLLOW_POLL)
 
 
 def _has_log(folder: Path, name: str) -> bool:

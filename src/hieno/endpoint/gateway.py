@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvicorn
 
+from hieno import processes
 from hieno.endpoint import state, upstream
 from hieno.endpoint.app import App
 from hieno.endpoint.credentials import KeyFile
@@ -32,6 +33,7 @@ def run(folder: Path) -> int:
     from filelock import FileLock, Timeout
 
     os.umask(0o077)  # logs and state are their owner's alone
+    processes.allow_many_files()  # a thousand clients are two thousand connections at most
     try:
         with FileLock(folder / LOCK, timeout=0):
             asyncio.run(_serve(folder))
@@ -59,6 +61,7 @@ async def _serve(folder: Path) -> None:
             try:
                 await _work(folder, fleet, server, listener)
             finally:
+                await app.close()
                 await fleet.close()
                 state.write_observed(folder, fleet.observe())
 

@@ -30,6 +30,8 @@ class Outgoing:
         self.request_id = ""
         self.deployment = ""
         self.ended_by = ""
+        self.failed = False  # on our side: what the client did wrong is no failure
+        self.first_byte: float | None = None  # seconds
         self._status = CLIENT_LEFT
         self._finished = False
         self._bytes = 0
@@ -39,6 +41,16 @@ class Outgoing:
         self._name = f"{scope['method']} {scope['raw_path'].decode('latin-1')[:200]}"
         self._send = send
         self._timeout = timeout
+
+    @property
+    def status(self) -> int:
+        """The code that the client got, or 499 where it did not wait for all of the answer."""
+        return self._status if self._finished else CLIENT_LEFT
+
+    @property
+    def seconds(self) -> float:
+        """How long the request has taken so far."""
+        return time.monotonic() - self._began
 
     async def reply(self, reply: Reply) -> None:
         """Send a whole answer."""
@@ -62,6 +74,8 @@ class Outgoing:
     async def chunk(self, data: bytes) -> None:
         """Send a piece of the body at once."""
         self._bytes += len(data)
+        if self.first_byte is None and data:
+            self.first_byte = self.seconds
         try:
             async with asyncio.timeout(self._timeout):
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
@@ -75,8 +89,8 @@ class Outgoing:
 
     def line(self) -> str:
         """Return one line about the request, without anything that the user wrote."""
-        status = f"{self._status}" if self._finished else f"{CLIENT_LEFT} {self.ended_by}".strip()
-        took = round((time.monotonic() - self._began) * 1000)
+        status = f"{self.status}" if self._finished else f"{CLIENT_LEFT} {self.ended_by}".strip()
+        took = round(self.seconds * 1000)
         name = self._name.encode("unicode_escape").decode("ascii")
         ending = f"{self.deployment or '-'} {self.request_id or '-'}"
         return f"{name} {status} {took}ms {self._bytes}B {ending}"

@@ -49,18 +49,35 @@ async def relay(
     async with AsyncExitStack() as stack:
         answer = await _open(stack, deployment, call, limits)
         if isinstance(answer, Problem):
+            outgoing.failed = True
             return answer
+        outgoing.failed = answer.status >= 500
         azure = not dialect.speaks_openai(call.target.decode("latin-1").partition("?")[0])
         await outgoing.start(*_head(answer, azure=azure))
         try:
             async for chunk in answer.chunks:
                 await outgoing.chunk(chunk)
         except (UpstreamGone, UpstreamTimeout) as error:
+            outgoing.failed = True
             if not _is_stream(answer):
                 raise CutOff(deployment.name) from error
             await outgoing.chunk(dialect.broken_stream())
         await outgoing.finish()
     return None
+
+
+async def drop(deployment: Deployment, call: Call, limits: Limits) -> bool:
+    """Send a copy of a call and forget the answer; return whether it was a good one."""
+    async with AsyncExitStack() as stack:
+        answer = await _open(stack, deployment, call, limits)
+        if isinstance(answer, Problem):
+            return False
+        try:
+            async for _ in answer.chunks:
+                continue
+        except (UpstreamGone, UpstreamTimeout):
+            return False
+        return answer.status < 500
 
 
 async def _open(
@@ -72,7 +89,7 @@ async def _open(
     for _ in range(2):
         instance = await deployment.instance(timeout=deadline - clock(), but=tried)
         if instance is None:
-            return dialect.NOT_READY
+            return _not_ready(deployment)
         attempt = await stack.enter_async_context(AsyncExitStack())
         attempt.enter_context(instance.busy())
         try:
@@ -85,6 +102,12 @@ async def _open(
             await attempt.aclose()
             tried = instance
     return dialect.NOT_READY
+
+
+def _not_ready(deployment: Deployment) -> Problem:
+    if not deployment.refusal:
+        return dialect.NOT_READY
+    return replace(dialect.NOT_READY, message=deployment.refusal)
 
 
 async def _whole(answer: Answer) -> Answer:

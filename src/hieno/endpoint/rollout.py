@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hieno import processes
-from hieno.endpoint import credentials, keeper, state
-from hieno.endpoint.state import Desired, Observed, read_observed, write_desired
-from hieno.errors import Busy, HienoError, Unreachable
-from hieno.processes import ProcessId
+from hieno.endpoint import lifetime, state, watch
+from hieno.endpoint.examination import LEAST_LIKENESS, Examination, Question
+from hieno.endpoint.state import Desired, Observed, write_desired
+from hieno.endpoint.watch import Guard, Watch
+from hieno.errors import HienoError, Unreachable
 
-GATEWAY_OUTPUT = "gateway.out"  # what the gateway prints, which is why it ended
-GATEWAY_START = 60.0  # seconds
 SHOWN_LINES = 5
-QUESTION = {"input_data": ["Hello"], "params": {"max_new_tokens": 1}}
 
 
 def switch(
@@ -24,77 +21,141 @@ def switch(
     before: Desired | None,
     wanted: Desired,
     *,
+    new: str,
     wait: float,
     say: Callable[[str], None],
+    guard: Guard | None = None,
+    questions: Sequence[Question] = (),
 ) -> None:
-    """Start what `wanted` gives traffic beside what serves, ask it, then move the traffic.
+    """Start `new` beside what serves, ask it, then move the traffic to what is wanted.
 
-    Raises `HienoError`, with `before` in force again, where the new deployment does not start
-    or does not answer within `wait` seconds.
+    With a guard the traffic moves in its steps, each watched at the gateway; without one, at
+    once. Raises `HienoError`, with `before` in force again, where the new deployment does not
+    start or answer within `wait` seconds, answers otherwise than when it was evaluated, or fails
+    under traffic.
     """
-    [name] = wanted.traffic
-    version = wanted.deployments[name].version
     deadline = time.monotonic() + wait
-    beside = replace(wanted, traffic={})
-    if before:
-        both = {**before.deployments, **wanted.deployments}
-        beside = replace(wanted, traffic=_without(name, before), deployments=both)
+    beside = replace(_beside(new, before, wanted), settled=False)
+    old = beside.live()
     try:
-        say(f"{name} starts with version {version}")
-        asked = _write(folder, beside)
-        _start_gateway(folder)
-        _wait_until_ready(folder, name, asked, deadline)
-        _ask(folder, name, wanted.port, deadline)
+        idle = _examine(folder, new, beside, questions, deadline, say)
+        if guard and old:
+            _shift(folder, new, old, beside, guard, say, idle=idle)
     except BaseException:
         _go_back(folder, before)
         raise
-    done = _write(folder, wanted)
-    if not _wait_until(folder, lambda seen: seen.revision >= done.revision, GATEWAY_START):
-        raise Unreachable(
-            f"the gateway of {folder.name} has not moved the traffic to {name} yet",
-            hint="`hieno status` shows when it has",
-        )
-    say(f"{name} serves version {version}")
-    for old in before.traffic if before else ():
-        say(f"{old} stops when its last answers are finished")
+    _settle(folder, wanted)
+    shares = [f"{name} {share}%" for name, share in wanted.traffic.items() if share]
+    served = f"{new} serves version {wanted.deployments[new].version}"
+    say(served if wanted.traffic.get(new) == 100 else f"{served}: {', '.join(shares)}")
+    for name in before.deployments if before else ():
+        if name not in wanted.deployments:
+            say(f"{name} stops when its last answers are finished")
 
 
-def keep(folder: Path, before: Desired, wanted: Desired, *, wait: float) -> None:
+def keep(folder: Path, wanted: Desired, *, wait: float) -> None:
     """Make sure that what should serve serves, with changed limits or base where they differ."""
     deadline = time.monotonic() + wait
-    if wanted != before:
+    if wanted != state.read_desired(folder):
         wanted = _write(folder, wanted)
-    _start_gateway(folder)
+    lifetime.start(folder)
     for name, share in wanted.traffic.items():
         if share > 0:
             _wait_until_ready(folder, name, wanted, deadline)
 
 
-def stop(folder: Path) -> list[str]:
-    """Stop the gateway and all that it started; return what was stopped, in words."""
-    seen = read_observed(folder)
-    if seen is None:
-        return []
-    stopped = [
-        f"{name} (process {instance.process.pid})"
-        for name, deployment in seen.deployments.items()
-        for instance in deployment.instances
-        if instance.process and processes.is_alive(instance.process)
-    ]
-    desired = state.read_desired(folder)
-    drain = desired.limits.drain_timeout if desired else state.Limits().drain_timeout
-    if processes.stop(seen.gateway, grace=drain + keeper.GRACE + 15):
-        stopped.append(f"gateway (process {seen.gateway.pid})")
-    _stop_left_over(folder)
-    for process in seen.processes:
-        processes.stop(process, grace=keeper.GRACE)
-    return stopped
+def split(folder: Path, wanted: Desired) -> None:
+    """Change the shares of deployments that are all running."""
+    lifetime.start(folder)
+    _settle(folder, wanted)
 
 
-def _without(name: str, before: Desired) -> Mapping[str, int]:
-    """Return the traffic of before, all of it on the largest where `name` had a share of it."""
+def _beside(new: str, before: Desired | None, wanted: Desired) -> Desired:
+    """Return what serves now, with `new` beside it and without traffic."""
+    if before is None:
+        return replace(wanted, traffic={}, mirror={})
     live = before.live()
-    return {live: 100} if live and before.traffic.get(name) else before.traffic
+    if before.traffic.get(new) and before.deployments[new] != wanted.deployments[new]:
+        # it is replaced: all of the traffic to the other one
+        traffic: Mapping[str, int] = {live: 100} if live and live != new else {}
+    else:
+        traffic = before.traffic
+    both = {**before.deployments, **wanted.deployments}
+    return replace(wanted, traffic=traffic, deployments=both, mirror={})
+
+
+def _examine(
+    folder: Path,
+    new: str,
+    beside: Desired,
+    questions: Sequence[Question],
+    deadline: float,
+    say: Callable[[str], None],
+) -> float:
+    """Start the new deployment and ask it; return for how many seconds nobody else has asked."""
+    say(f"{new} starts with version {beside.deployments[new].version}")
+    asked = _write(folder, beside)
+    lifetime.start(folder)
+    _wait_until_ready(folder, new, asked, deadline)
+    examination = Examination(folder, beside.port, new)
+    idle = time.time() - watch.read(examination.metrics()).last
+    if problem := examination.first(timeout=deadline - time.monotonic()):
+        reason = f"it did not answer a first question: {problem}"
+        raise _failed(folder, new, beside, f"did not start: {reason}")
+    if not questions:
+        return idle
+    like = examination.likeness(questions, timeout=deadline - time.monotonic())
+    if like < LEAST_LIKENESS:
+        raise _failed(
+            folder,
+            new,
+            beside,
+            f"does not answer as it was evaluated: {len(questions)} held-out questions, likeness"
+            f" {like:.2f} (at least {LEAST_LIKENESS:g})",
+        )
+    say(f"{new} answers {len(questions)} held-out questions as it was evaluated ({like:.2f})")
+    return idle
+
+
+def _shift(
+    folder: Path,
+    new: str,
+    old: str,
+    beside: Desired,
+    guard: Guard,
+    say: Callable[[str], None],
+    *,
+    idle: float,
+) -> None:
+    """Give the new deployment more and more of the traffic for as long as all goes well."""
+    examination = Examination(folder, beside.port, new)
+
+    def look() -> watch.Reading:
+        return watch.read(examination.metrics())
+
+    def ask() -> str:
+        problem = examination.first(timeout=beside.limits.request_timeout)
+        return problem and f"it did not answer a question: {problem}"
+
+    watching = Watch(new, old, guard, look=look, ask=ask, idle=idle)
+    for share in guard.steps:
+        _settle(folder, replace(beside, traffic={old: 100 - share, new: share}))
+        if problem := watching.step():
+            raise _failed(folder, new, beside, f"failed at {share}% of the traffic: {problem}")
+        say(f"{new} has {share}% of the traffic")
+
+
+def _settle(folder: Path, wanted: Desired) -> None:
+    """Say what should be and wait until the gateway has done it."""
+    done = _write(folder, wanted)
+    moved = lifetime.wait_until(
+        folder, lambda seen: seen.revision >= done.revision, lifetime.GATEWAY_START
+    )
+    if not moved:
+        raise Unreachable(
+            f"the gateway of {folder.name} has not moved the traffic yet",
+            hint="`hieno status` shows when it has",
+        )
 
 
 def _write(folder: Path, wanted: Desired) -> Desired:
@@ -104,106 +165,25 @@ def _write(folder: Path, wanted: Desired) -> Desired:
     return numbered
 
 
-def _start_gateway(folder: Path) -> None:
-    """Start the gateway unless it runs; return when it listens."""
-    seen = read_observed(folder)
-    if seen and processes.is_alive(seen.gateway):
-        return
-    _stop_left_over(folder)
-    output = folder / GATEWAY_OUTPUT
-    output.unlink(missing_ok=True)
-    started = processes.start_detached(
-        processes.python_module("hieno.endpoint", str(folder)), log=output
-    )
-    try:
-        _wait_for_gateway(folder, started)
-    except BaseException:
-        processes.stop(started)
-        raise
-
-
-def _wait_for_gateway(folder: Path, started: ProcessId) -> None:
-    deadline = time.monotonic() + GATEWAY_START
-    while time.monotonic() < deadline:
-        seen = read_observed(folder)
-        if seen and processes.is_alive(seen.gateway):
-            return
-        if not processes.is_alive(started):
-            raise _why_not(folder)
-        time.sleep(0.05)
-    raise Unreachable(
-        f"the gateway of {folder.name} did not start within {GATEWAY_START:g} seconds",
-        hint=f"{folder / GATEWAY_OUTPUT} may say why; try again when the machine has less to do",
-    )
-
-
-def _why_not(folder: Path) -> HienoError:
-    said = state.last_lines(folder / GATEWAY_OUTPUT, SHOWN_LINES)
-    if len(said) == 2 and said[0].startswith("port "):
-        return Busy(said[0], hint=said[1])
-    return HienoError(
-        "\n".join([f"the gateway of {folder.name} did not start:", *said]),
-        hint=f"{folder / GATEWAY_OUTPUT} holds all that it said",
-    )
-
-
-def _stop_left_over(folder: Path) -> None:
-    """End the containers that a killed gateway has left, if their keepers have not yet."""
-    seen = read_observed(folder)
-    for process in seen.processes if seen else ():
-        processes.stop(process, grace=keeper.GRACE)
-
-
 def _wait_until_ready(folder: Path, name: str, wanted: Desired, deadline: float) -> None:
     def settled(seen: Observed) -> bool:
         if seen.revision < wanted.revision or name not in seen.deployments:
             return False
         if any(one.state == "failed" for one in seen.deployments[name].instances):
-            raise _failed(folder, name, wanted, seen.deployments[name].error)
+            reason = seen.deployments[name].error
+            raise _failed(folder, name, wanted, f"did not start: {reason}", reason)
         return all(one.state == "ready" for one in seen.deployments[name].instances)
 
-    if not _wait_until(folder, settled, deadline - time.monotonic()):
-        raise _failed(folder, name, wanted, "it was not ready in time")
+    if not lifetime.wait_until(folder, settled, deadline - time.monotonic()):
+        raise _failed(folder, name, wanted, "did not start: it was not ready in time")
 
 
-def _wait_until(folder: Path, holds: Callable[[Observed], bool], wait: float) -> bool:
-    deadline = time.monotonic() + wait
-    while True:
-        seen = read_observed(folder)
-        if seen and holds(seen):
-            return True
-        if seen is None or not processes.is_alive(seen.gateway):
-            raise _why_not(folder)
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-
-
-def _ask(folder: Path, name: str, port: int, deadline: float) -> None:
-    """Ask the new deployment one question, by its name, before anybody else can."""
-    import httpx
-
-    wanted = state.read_desired(folder)
-    headers = {
-        "authorization": f"Bearer {credentials.read(folder).primary.get_secret_value()}",
-        "azureml-model-deployment": name,
-    }
-    try:
-        with httpx.Client(trust_env=False, timeout=max(1.0, deadline - time.monotonic())) as client:
-            answer = client.post(f"http://127.0.0.1:{port}/score", json=QUESTION, headers=headers)
-        problem = "" if answer.status_code == 200 else f"{answer.status_code} {answer.text[:300]}"
-    except httpx.HTTPError as error:
-        problem = f"no answer ({type(error).__name__})"
-    if problem and wanted:
-        raise _failed(folder, name, wanted, f"it did not answer a first question: {problem}")
-
-
-def _failed(folder: Path, name: str, wanted: Desired, reason: str) -> HienoError:
+def _failed(folder: Path, name: str, wanted: Desired, problem: str, reason: str = "") -> HienoError:
     log = state.log_path(folder, name)
     lines = [line for line in state.last_lines(log, SHOWN_LINES) if line != reason]
     version = wanted.deployments[name].version
     serving = [other for other, share in wanted.traffic.items() if share > 0 and other != name]
-    message = [f"{name} (version {version}) did not start: {reason}", *lines]
+    message = [f"{name} (version {version}) {problem}", *lines]
     message += [f"{other} goes on as before" for other in serving]
     return HienoError(
         "\n".join(message), hint=f"{log} holds all that it said; correct it, then deploy again"
@@ -214,6 +194,6 @@ def _go_back(folder: Path, before: Desired | None) -> None:
     if before:
         _write(folder, before)
         return
-    stop(folder)
+    lifetime.stop(folder)
     (folder / state.DESIRED).unlink(missing_ok=True)
     (folder / state.OBSERVED).unlink(missing_ok=True)

@@ -20,6 +20,8 @@ from hieno.processes import ProcessId
 DESIRED = "endpoint.json"
 OBSERVED = "observed.json"
 
+MOST_MIRRORED = 50  # percent; Azure's bound
+
 State = Literal["starting", "ready", "failed", "stopped", "idle"]
 
 # Azure's rule for the names of deployments.
@@ -53,11 +55,17 @@ class DeploymentSpec:
     data_digest: str = ""
     instances: int = 1
     on_demand: bool = False
+    memory: int = 0  # bytes that must be free before an on-demand instance starts; 0: unknown
 
 
 @dataclass(frozen=True)
 class Desired:
-    """What an endpoint should be; `seed` makes the choice by traffic repeatable."""
+    """What an endpoint should be; `seed` makes the choice by traffic repeatable.
+
+    `mirror` is the share of the requests of which a deployment gets a copy. `retired` deployments
+    are stopped and can be started again, `newest` is the one that was deployed last, and an
+    endpoint that is not `settled` is in the middle of a roll-out.
+    """
 
     name: str
     port: int
@@ -66,11 +74,20 @@ class Desired:
     limits: Limits = Limits()
     revision: int = 1
     seed: int | None = None
+    mirror: Mapping[str, int] = field(default_factory=dict)
+    retired: Mapping[str, DeploymentSpec] = field(default_factory=dict)
+    newest: str = ""
+    settled: bool = True
 
     def live(self) -> str | None:
         """Return the deployment with the largest share of the traffic."""
         shares = {name: share for name, share in self.traffic.items() if share > 0}
         return max(shares, key=lambda name: shares[name], default=None)
+
+    def is_held(self) -> bool:
+        """Tell whether somebody has given the traffic to others than the newest deployment."""
+        by_hand = self.settled and self.newest in {**self.retired, **self.deployments}
+        return by_hand and self.live() is not None and self.traffic.get(self.newest) != 100
 
 
 @dataclass(frozen=True)
@@ -111,16 +128,15 @@ def read_desired(folder: Path) -> Desired | None:
     if raw is None:
         return None
     with _shape_of(folder / DESIRED):
-        specs = {
-            name: DeploymentSpec(**{**spec, "command": tuple(spec["command"])})
-            for name, spec in raw["deployments"].items()
-        }
-        return _checked(Desired(**{**raw, "deployments": specs, "limits": Limits(**raw["limits"])}))
+        specs, retired = _specs(raw["deployments"]), _specs(raw.get("retired", {}))
+        limits = Limits(**raw["limits"])
+        fields = {**raw, "deployments": specs, "retired": retired, "limits": limits}
+        return check(Desired(**fields))
 
 
 def write_desired(folder: Path, desired: Desired) -> None:
     """Say what the endpoint should be; raises `UsageError` where that makes no sense."""
-    files.write_json(folder / DESIRED, asdict(_checked(desired)))
+    files.write_json(folder / DESIRED, asdict(check(desired)))
 
 
 def read_observed(folder: Path) -> Observed | None:
@@ -144,6 +160,15 @@ def write_observed(folder: Path, observed: Observed) -> None:
     files.write_json(folder / OBSERVED, asdict(observed))
 
 
+def check(desired: Desired) -> Desired:
+    """Return what makes sense; raise `UsageError` with the first thing that does not."""
+    for problem in _problems(desired):
+        raise UsageError(
+            f"endpoint {desired.name}: {problem}", hint="correct it, then deploy again"
+        )
+    return desired
+
+
 def log_path(folder: Path, deployment: str) -> Path:
     """Return the file that takes what the containers of a deployment print."""
     return folder / f"{deployment}.log"
@@ -161,12 +186,11 @@ def last_lines(path: Path, count: int, *, start: int = 0) -> list[str]:
     return [line for line in text.splitlines() if line.strip()][-count:] if count > 0 else []
 
 
-def _checked(desired: Desired) -> Desired:
-    for problem in _problems(desired):
-        raise UsageError(
-            f"endpoint {desired.name}: {problem}", hint="correct it, then deploy again"
-        )
-    return desired
+def _specs(raw: Mapping[str, Any]) -> dict[str, DeploymentSpec]:
+    return {
+        name: DeploymentSpec(**{**spec, "command": tuple(spec["command"])})
+        for name, spec in raw.items()
+    }
 
 
 def _problems(desired: Desired) -> Iterator[str]:
@@ -182,6 +206,15 @@ def _problems(desired: Desired) -> Iterator[str]:
             yield f"the traffic of {name} is {share}; it is a share of 0 to 100"
     if sum(desired.traffic.values()) not in (0, 100):
         yield f"the traffic adds up to {sum(desired.traffic.values())}, not to 0 or 100"
+    if len(desired.mirror) > 1:
+        yield f"the mirror names {' and '.join(desired.mirror)}; one deployment is possible"
+    for name, share in desired.mirror.items():
+        if name not in desired.deployments:
+            yield f"the mirror copies to {name}, which is not deployed"
+        if not 1 <= share <= MOST_MIRRORED:
+            yield f"the mirror of {name} is {share}; 1 to {MOST_MIRRORED} percent are possible"
+        if desired.traffic.get(name):
+            yield f"{name} has traffic of its own; the mirror is for a deployment without any"
 
 
 def _read(path: Path) -> Any:

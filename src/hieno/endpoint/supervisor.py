@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from hieno import processes
+from hieno import machine, processes
 from hieno.endpoint import keeper, state
 from hieno.endpoint.state import DeploymentSpec, DeploymentStatus, InstanceStatus, Limits, State
 from hieno.endpoint.upstream import Loopback
@@ -150,6 +150,7 @@ class Deployment:
         self.name = name
         self.spec = spec
         self.in_flight = 0
+        self.refusal = ""  # why an on-demand deployment was not started
         self._last_used = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
         self.instances = [
@@ -167,8 +168,11 @@ class Deployment:
         return next(word for word in order if word in states)
 
     def wake(self) -> None:
-        """Start the instances unless they are running."""
-        if not self._tasks:
+        """Start the instances unless they are running; one on demand only where memory is free."""
+        if self._tasks:
+            return
+        self.refusal = self._shortage() if self.spec.on_demand else ""
+        if not self.refusal:
             self._tasks = [asyncio.create_task(instance.run()) for instance in self.instances]
 
     @contextmanager
@@ -194,7 +198,15 @@ class Deployment:
             if not self.spec.on_demand or time.monotonic() > deadline or self.state == "failed":
                 return None
             self.wake()
+            if self.refusal:
+                return None
             await asyncio.sleep(0.05)
+
+    def _shortage(self) -> str:
+        missing = self.spec.memory * self.spec.instances - machine.memory().available
+        if not self.spec.memory or missing <= 0:
+            return ""
+        return f"{self.name} does not fit: {max(missing, 1e8) / 1e9:.1f} GB of memory are missing"
 
     def is_forgotten(self, idle_timeout: float) -> bool:
         """Tell whether an on-demand deployment runs though nobody has asked it for long."""

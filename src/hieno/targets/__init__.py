@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol  # Any: a status is JSON
 
 from pydantic import SecretStr
 
+from hieno.endpoint.examination import Question
 from hieno.project import Project
 from hieno.registry.versions import ModelVersion
 from hieno.reporting import Reporter
@@ -32,8 +33,18 @@ class Target(Protocol):
         Raises what the stage raised, `Interrupted` on Ctrl-C, and `HienoError` if it died.
         """
 
-    def deploy(self, version: ModelVersion, *, base: Path, say: Callable[[str], None]) -> None:
-        """Serve a version; what served before goes on until the new one is proven."""
+    def deploy(
+        self,
+        version: ModelVersion,
+        *,
+        base: Path,
+        say: Callable[[str], None],
+        questions: Sequence[Question] = (),
+    ) -> None:
+        """Serve a version; what served before goes on until the new one is proven.
+
+        `questions` are held-out chats with what the version replied when it was evaluated.
+        """
 
     def serving(self, version: ModelVersion) -> Mapping[str, Any] | None:
         """Return the endpoint's status if it serves exactly this version, else None."""

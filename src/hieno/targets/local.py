@@ -12,15 +12,19 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any  # Any: a status is JSON
 
 from hieno import processes
 from hieno.endpoint import control
-from hieno.endpoint.state import DeploymentSpec, Limits, read_desired
+from hieno.endpoint.examination import MOST_TOKENS, Question
+from hieno.endpoint.state import DeploymentSpec, Desired, Limits, read_desired
+from hieno.endpoint.watch import Guard
 from hieno.errors import DiskFull, HienoError, Interrupted, MissingInput, is_disk_full, rebuild
 from hieno.files import digest_json, read_manifest, write_json
+from hieno.package.convert import choose_engine
+from hieno.package.layout import engine_folder, weights_folder
 from hieno.project import Project
 from hieno.registry.versions import ModelVersion
 from hieno.reporting import Reporter
@@ -35,6 +39,7 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 BASE_LINEAGE = {"model_version": "base"}
+OVERHEAD = 1.3  # of a running model over its weights on the disk
 START_SECONDS = 600.0  # a large model may load that long
 
 
@@ -57,11 +62,23 @@ class LocalTarget:
         if code:
             raise _died(plan.stage, code, log)
 
-    def deploy(self, version: ModelVersion, *, base: Path, say: Callable[[str], None]) -> None:
+    def deploy(
+        self,
+        version: ModelVersion,
+        *,
+        base: Path,
+        say: Callable[[str], None],
+        questions: Sequence[Question] = (),
+    ) -> None:
         """Serve a version behind the endpoint; the untuned model answers to the name `base`."""
         self.project.endpoint.mkdir(parents=True, exist_ok=True, mode=0o700)
         for lineage in (_lineage(version), BASE_LINEAGE):
             write_json(self._lineage_file(lineage), lineage)
+        if _is_held(read_desired(self.project.endpoint), version):
+            say("the traffic stays as it was set by hand; `hieno traffic` shows it")
+            control.ensure_running(self.project.endpoint, wait=START_SECONDS)
+            return
+        most = min(MOST_TOKENS, self.project.config.serve.max_new_tokens)
         control.deploy(
             self.project.endpoint,
             self._spec(version),
@@ -70,18 +87,24 @@ class LocalTarget:
             say=say,
             base=self._spec_of_base(base),
             limits=self._limits(),
+            guard=self._guard(),
+            questions=[replace(question, max_tokens=most) for question in questions],
         )
 
     def serving(self, version: ModelVersion) -> Mapping[str, Any] | None:
-        """Return the endpoint's status if its gateway runs and this version has the traffic."""
+        """Return the endpoint's status if its gateway runs and this version was deployed last."""
         status, desired = control.status(self.project.endpoint), read_desired(self.project.endpoint)
         live = desired.live() if desired else None
         if status is None or desired is None or live is None or not status.alive:
             return None
-        same = desired.deployments[live] == self._spec(version)
+        same = desired.settled and desired.deployments[live] == self._spec(version)
         same = same and desired.limits == self._limits()
-        ready = status.deployments[live].state == "ready"
-        return status.as_json() if same and ready else None
+        ready = all(
+            status.deployments[name].state == "ready"
+            for name, share in desired.traffic.items()
+            if share
+        )
+        return status.as_json() if ready and (same or _is_held(desired, version)) else None
 
     def address(self) -> Address:
         """Return the endpoint's address and its primary key."""
@@ -104,6 +127,16 @@ class LocalTarget:
             max_concurrent=config.serve.max_requests,
         )
 
+    def _guard(self) -> Guard:
+        endpoint = self.project.config.endpoint
+        return Guard(
+            steps=tuple(endpoint.steps),
+            step_requests=endpoint.step_requests,
+            step_seconds=endpoint.step_seconds,
+            max_errors=endpoint.max_errors,
+            max_slowdown=endpoint.max_slowdown,
+        )
+
     def _spec(self, version: ModelVersion) -> DeploymentSpec:
         root = Path(version.package)
         lineage = _lineage(version)
@@ -119,7 +152,17 @@ class LocalTarget:
 
     def _spec_of_base(self, root: Path) -> DeploymentSpec:
         command = self._command(root, BASE_LINEAGE, aliases=(control.BASE,))
-        return DeploymentSpec(version="base", command=command, root=str(root))
+        return DeploymentSpec(
+            version="base", command=command, root=str(root), memory=self._memory(root)
+        )
+
+    def _memory(self, root: Path) -> int:
+        """Estimate the bytes that a model takes: its weights, and its cache when it is full."""
+        config = self.project.config
+        engine = choose_engine(config.package.engine)
+        folder = engine_folder(root, engine, config.package.weights) or weights_folder(root)
+        weights = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+        return int(weights * OVERHEAD + config.serve.cache_gb * 1e9)
 
     def _command(
         self, root: Path, lineage: Mapping[str, str], *, aliases: Sequence[str]
@@ -135,6 +178,14 @@ class LocalTarget:
             *("--max-requests", str(serve.max_requests)),
             *("--cache-gb", str(serve.cache_gb)),
         )
+
+
+def _is_held(desired: Desired | None, version: ModelVersion) -> bool:
+    """Tell whether somebody has taken traffic from this version, which was deployed last."""
+    if desired is None or not desired.is_held():
+        return False
+    newest = {**desired.retired, **desired.deployments}[desired.newest]
+    return (newest.version, newest.root) == (str(version.version), version.package)
 
 
 def _lineage(version: ModelVersion) -> dict[str, str]:
