@@ -145,11 +145,17 @@ class Train(_Section):
     loss: Literal["auto", "chunked", "stock"] = Field(
         "auto", description="how the loss is computed: over supervised tokens only, or stock"
     )
+    layers: Literal["auto", "fused", "stock"] = Field(
+        "auto", description="small steps of a layer in few passes over memory, or stock"
+    )
     checkpointing: bool = Field(
         False, description="keep fewer activations and compute them again: less memory, slower"
     )
     pass_tokens: int = Field(
-        4096, ge=64, le=1_000_000, description="most tokens in one forward pass of a step"
+        4096,
+        ge=64,
+        le=1_000_000,
+        description="most tokens in one forward pass of a step; fewer where memory is short",
     )
     save_minutes: float = Field(1.0, gt=0, description="minutes between checkpoints")
     keep_checkpoints: int = Field(2, ge=2, le=100, description="checkpoints kept on disk")

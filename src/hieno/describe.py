@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any  # facts are JSON
 
+from hieno.reporting import duration
+
 Facts = Mapping[str, Any]
 
 
@@ -33,6 +35,23 @@ def train(facts: Facts) -> str:
     if facts["test_loss"] is None:
         return line
     return f"{line}, held-out loss {facts['base_test_loss']:.2f} -> {facts['test_loss']:.2f}"
+
+
+def estimate(facts: Facts) -> list[str]:
+    """Say what a training will take: what is learnt, in which steps, how long, in which memory."""
+    memory = {name: size / 1e9 for name, size in facts["memory"].items()}
+    share = facts["supervised"] / facts["tokens"]
+    lines = [
+        f"learn    {facts['chats']} chats, {facts['tokens']} tokens an epoch, {share:.0%} of them"
+        " supervised",
+        f"steps    {facts['steps']}, {facts['method']} in {facts['dtype']}, {facts['kernels']}",
+        f"time     {duration(facts['seconds'])} for the steps, at "
+        f"{facts['tokens_per_second']:.0f} tokens/s (timed here, on chats of this project)",
+        f"memory   {memory['total']:.1f} GB: weights {memory['weights']:.1f}, what is trained "
+        f"{memory['trained']:.1f}, activations {memory['activations']:.1f}, logits "
+        f"{memory['logits']:.1f}, the rest {memory['process']:.1f}",
+    ]
+    return [*lines, f"changed  {facts['changed']}"] if facts["changed"] else lines
 
 
 def package(facts: Facts) -> str:

@@ -8,6 +8,7 @@ milliseconds and imports nothing heavy, so a project that is up to date says so 
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -85,6 +86,26 @@ def run(
             results.append(result)
             on_result(result)
     return results
+
+
+def estimate(project: Project, *, reporter: Reporter) -> Details:
+    """Tell what the training of a project will take on this machine, from a few real steps.
+
+    Brings the project as far as its dataset first.
+    """
+    with locked(project):
+        work = _Work(project, open_target(project))
+        for name in ("model", "data"):
+            reporter.stage(name)
+            _bring_up(name, work, reporter)
+        reporter.stage("estimate")
+        planned = plan("estimate", project, work.published)
+        work.target.submit(planned, reporter)
+        manifest = read_manifest(Path(planned.output))
+        shutil.rmtree(planned.output)  # the machine may be faster or slower the next time
+        if manifest is None:
+            raise TryLater("the estimate is gone", hint="type the same command again")
+        return dict(manifest.facts)
 
 
 def status(project: Project) -> list[StageResult]:

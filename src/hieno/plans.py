@@ -7,7 +7,7 @@ again exactly when it has to be.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any  # settings are JSON
 
@@ -18,7 +18,7 @@ from hieno.project import Project
 from hieno.registry import tracking
 from hieno.stages import StagePlan
 
-REVISION = 1  # raised when a stage would make something else from the same inputs
+REVISION = 2  # raised when a stage would make something else from the same inputs
 
 
 @dataclass
@@ -107,6 +107,12 @@ def _train(project: Project, done: Published) -> StagePlan:
         settings={"train": train.model_dump()},
         keyed={"train": train.model_dump(exclude=no_effect)},
     )
+
+
+def _estimate(project: Project, done: Published) -> StagePlan:
+    train = _train(project, done)
+    folder = project.runs / f"{train.key[:12]}.estimate"
+    return replace(train, stage="estimate", output=str(folder))
 
 
 def _package(project: Project, done: Published) -> StagePlan:
@@ -199,6 +205,7 @@ def _file(project: Project, key: str, name: str | None) -> Path | None:
 _PLANS: Mapping[str, Callable[[Project, Published], StagePlan]] = {
     "data": _data,
     "train": _train,
+    "estimate": _estimate,
     "package": _package,
     "evaluate": _evaluate,
     "register": _register,

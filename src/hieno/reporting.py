@@ -16,3 +16,12 @@ class Reporter(Protocol):
 
     def say(self, line: str) -> None:
         """Say one thing that is worth a line of its own."""
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: `4.2 s`, `3:07`, `1:02:03`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

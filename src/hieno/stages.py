@@ -26,6 +26,7 @@ from hieno.reporting import Reporter
 RUNNERS: Mapping[str, str] = {
     "data": "hieno.data.stage",
     "train": "hieno.train.stage",
+    "estimate": "hieno.train.estimate",
     "package": "hieno.package.stage",
     "evaluate": "hieno.evaluate.stage",
     "register": "hieno.registry.stage",

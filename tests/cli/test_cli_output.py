@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cli_running import HIENO
 
+from hieno import reporting
 from hieno.cli import output
 from hieno.cli.output import LineReporter, TerminalReporter
 
@@ -120,7 +121,7 @@ def test_work_without_a_known_end_shows_what_is_done() -> None:
     [(0, "0.0 s"), (4.21, "4.2 s"), (59.9, "59.9 s"), (187, "3:07"), (3723, "1:02:03")],
 )
 def test_times_are_written_for_people(seconds: float, text: str) -> None:
-    assert output.duration(seconds) == text
+    assert reporting.duration(seconds) == text
 
 
 def test_tables_are_aligned_and_have_no_trailing_spaces() -> None:

@@ -89,7 +89,7 @@ def test_a_shell_that_is_not_known_is_refused(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["tra"], ["train"]),
+        (["tra"], ["train", "traffic"]),
         (["d"], ["demo", "doctor", "data", "deploy", "down"]),
         (["train", "--le"], ["--learning-rate"]),
         (["train", "--scheduler", ""], ["cosine", "linear", "constant"]),

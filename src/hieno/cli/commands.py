@@ -30,7 +30,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     },
     "From chats to a model": {
         "data": Entry("hieno.cli.data:data", "Check, clean and split your chats."),
-        "train": Entry("hieno.cli.stages:train", "Fine-tune the model on them."),
+        "train": Entry("hieno.cli.train:train", "Fine-tune the model on them."),
         "package": Entry("hieno.cli.stages:package", "Make the tuned model ready to be served."),
         "evaluate": Entry("hieno.cli.stages:evaluate", "Compare the tuned model with its base."),
         "register": Entry("hieno.cli.stages:register", "Give the package a version."),

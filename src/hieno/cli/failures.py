@@ -66,6 +66,8 @@ def describe(error: BaseException) -> Failure:
 
 def _usage(error: click.ClickException) -> Failure:
     message = error.format_message().rstrip(".")
+    if isinstance(error, click.exceptions.NoSuchOption) and error.possibilities:
+        message = f"{error.message} Did you mean '{error.possibilities[0]}'?"
     context = getattr(error, "ctx", None)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         message = "a command is missing"

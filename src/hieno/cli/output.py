@@ -12,6 +12,8 @@ from typing import Any, TextIO  # Any: a JSON document
 
 import click
 
+from hieno.reporting import duration
+
 QUIET_SECONDS = 2.0  # work that takes no longer shows no progress
 LINE_SECONDS = 10.0  # at most one line in so many seconds where nothing can be overwritten
 REDRAW_SECONDS = 0.1
@@ -135,15 +137,6 @@ def progress_line(
     if left is not None:
         parts.append(f"{duration(left)} left")
     return "  ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Return a time for people: `4.2 s`, `3:07`, `1:02:03`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

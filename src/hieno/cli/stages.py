@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from hieno.cli.options import project_options
-from hieno.cli.output import duration, emit, reporter
+from hieno.cli.output import emit, reporter
+from hieno.reporting import duration
 
 if TYPE_CHECKING:
     from hieno.pipeline import StageResult
@@ -26,7 +27,6 @@ def _stage(name: str, help: str, *, section: str | None = None, until: str = "")
     return click.command(name, help=help)(command)
 
 
-train = _stage("train", "Fine-tune the model on them.", section="train")
 package = _stage("package", "Make the tuned model ready to be served.", section="package")
 evaluate = _stage("evaluate", "Compare the tuned model with its base.", section="evaluate")
 register = _stage("register", "Give the package a version.")

@@ -8,7 +8,7 @@ chosen kernels are held against the plain model, chat by chat, before the first 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any  # models are untyped in transformers
 
 import torch
@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from hieno.config import Train
 from hieno.errors import HienoError
-from hieno.train import attention
+from hieno.train import attention, fused
 from hieno.train.loss import supervised_loss
 from hieno.train.model import causal, last_hidden
 from hieno.train.packing import IGNORED, Row, pack
@@ -29,17 +29,18 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}  # of the loss; a leak changes i
 
 @dataclass(frozen=True)
 class Kernels:
-    """The attention's name in transformers, and whether the loss is ours or the model's."""
+    """The attention's name in transformers, and whether loss and layers are ours or stock."""
 
     attention: str
-    loss: str
+    loss: str = "stock"
+    layers: str = "stock"
 
     @property
     def shares_prefix(self) -> bool:
         return self.attention == attention.NAME
 
     def __str__(self) -> str:
-        return f"attention {self.attention}, loss {self.loss}"
+        return f"attention {self.attention}, loss {self.loss}, layers {self.layers}"
 
 
 def wanted(settings: Train) -> Kernels:
@@ -50,14 +51,18 @@ def wanted(settings: Train) -> Kernels:
         chosen = "sdpa" if on_gpu else attention.NAME
     if chosen == attention.NAME:
         attention.register()
-    return Kernels(chosen, "chunked" if settings.loss == "auto" else settings.loss)
+    loss = "chunked" if settings.loss == "auto" else settings.loss
+    layers = settings.layers
+    if layers == "auto":
+        layers = "stock" if on_gpu else "fused"
+    return Kernels(chosen, loss, layers)
 
 
 def proven(model: Any, rows: Sequence[Row], kernels: Kernels, *, dtype: str) -> Kernels:
-    """Return the kernels if they agree with the plain model, else those that do.
+    """Give a model the kernels if they agree with it as it is, else those that do; return them.
 
-    Tries the chosen ones, then the model's own loss, then its own attention. Raises `HienoError`
-    where packed chats see each other whatever is used.
+    Tries the chosen ones, then the model's own layers, its own loss, its own attention. Raises
+    `HienoError` where packed chats see each other whatever is used.
     """
     sample = sorted(rows, key=lambda row: len(row["input_ids"]))[-PROBE_CHATS:]
     sample = [
@@ -65,11 +70,17 @@ def proven(model: Any, rows: Sequence[Row], kernels: Kernels, *, dtype: str) -> 
     ]
     sample = [row for row in sample if any(label != IGNORED for label in row["labels"][1:])]
     if not sample:
+        use(model, kernels)
         return kernels
     expected = one_by_one(model, sample)
-    tries = [kernels, Kernels(kernels.attention, "stock"), Kernels("sdpa", "stock")]
+    tries = [
+        kernels,
+        replace(kernels, layers="stock"),
+        replace(kernels, layers="stock", loss="stock"),
+        Kernels("sdpa"),
+    ]
     for candidate in dict.fromkeys(tries):
-        causal(model).set_attn_implementation(candidate.attention)
+        use(model, candidate)
         row = on_device(pack(sample, share_prefix=candidate.shares_prefix), model)
         count = float((row["labels"][:, 1:] != IGNORED).sum())
         with torch.no_grad(), products(model, dtype):
@@ -98,6 +109,14 @@ def one_by_one(model: Any, rows: Sequence[Row]) -> float:
             count += float((labels != IGNORED).sum())
     plain.set_attn_implementation(before)
     return total / count
+
+
+def use(model: Any, kernels: Kernels) -> None:
+    """Give a model its attention and its layers."""
+    causal(model).set_attn_implementation(kernels.attention)
+    fused.unfuse(model)
+    if kernels.layers == "fused":
+        fused.fuse(model)
 
 
 def row_loss(

@@ -7,10 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any  # trainers are untyped in transformers
 
 from hieno.config import Train
 from hieno.reporting import Reporter
 from hieno.train import checkpoints, kernels
+from hieno.train.kernels import Kernels
 from hieno.train.model import load
 from hieno.train.packing import Row
 from hieno.train.teacher import with_teacher
@@ -28,6 +30,15 @@ class Outcome:
     base_test_loss: float | None
     resumed_from: int
     kernels: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A trainer that stands before its first step."""
+
+    trainer: Any
+    rows: list[Row]
+    kernels: Kernels
 
 
 def fine_tune(
@@ -48,19 +59,21 @@ def fine_tune(
     own answers, learnt as `settings.replay_loss` says. Checkpoints go to `work`; an interrupted
     run continues from the last whole one and ends in the same weights.
     """
-    chosen = kernels.wanted(settings)
-    model = load(model_folder, settings, dtype=dtype, attention=chosen.attention)
-    chosen = kernels.proven(model, train, chosen, dtype=dtype)
-    reporter.say(f"matrix products in {dtype}, {chosen}")
-    rows, teacher = [*train, *replayed], None
-    if replayed and settings.replay_loss == "distribution":
-        rows, teacher = with_teacher(model, train, replayed, dtype=dtype, most=settings.pass_tokens)
-    trainer = trainer_of(model, rows, settings, chosen, dtype=dtype, work=work, teacher=teacher)
+    prepared = prepare(
+        model_folder,
+        train,
+        settings,
+        replayed=replayed,
+        dtype=dtype,
+        work=work,
+        reporter=reporter,
+    )
+    trainer = prepared.trainer
     watch = Watch(
         settings,
         work,
         reporter,
-        steps_per_epoch=math.ceil(len(rows) / settings.batch_size),
+        steps_per_epoch=math.ceil(len(prepared.rows) / settings.batch_size),
         measure=lambda: trainer.mean_loss(test),
         keep=trainer.model.save_pretrained,
     )
@@ -86,5 +99,27 @@ def fine_tune(
         test_loss=tuned,
         base_test_loss=base,
         resumed_from=step,
-        kernels=str(chosen),
+        kernels=str(prepared.kernels),
     )
+
+
+def prepare(
+    model_folder: Path,
+    train: Sequence[Row],
+    settings: Train,
+    *,
+    replayed: Sequence[Row] = (),
+    dtype: str,
+    work: Path,
+    reporter: Reporter,
+) -> Prepared:
+    """Load the model, prove its kernels, and set up the trainer for chats and replayed answers."""
+    chosen = kernels.wanted(settings)
+    model = load(model_folder, settings, dtype=dtype, attention=chosen.attention)
+    chosen = kernels.proven(model, train, chosen, dtype=dtype)
+    reporter.say(f"matrix products in {dtype}, {chosen}")
+    rows, teacher = [*train, *replayed], None
+    if replayed and settings.replay_loss == "distribution":
+        rows, teacher = with_teacher(model, train, replayed, dtype=dtype, most=settings.pass_tokens)
+    trainer = trainer_of(model, rows, settings, chosen, dtype=dtype, work=work, teacher=teacher)
+    return Prepared(trainer, rows, chosen)

@@ -1,49 +1,57 @@
-"""The stage `train`: publish a run, that is an adapter with its metrics and resolved settings."""
+"""The stage `train`: publish a run, that is what was tuned, its metrics and its settings."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any  # rows of JSONL
 
 from hieno.config import Train
-from hieno.files import read_json, read_jsonl, write_json
+from hieno.files import published, read_json, read_jsonl, write_json
 from hieno.package.layout import ADAPTER, RUN_MODEL, weights_folder
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan
+from hieno.train.packing import Row
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a run begins with; `settings` are those that fit into this machine's memory."""
+
+    model_folder: Path
+    train: list[Row]
+    replayed: list[Row]
+    test: list[Row]
+    settings: Train
+    dtype: str
+    changed: str
+    memory: dict[str, int]
 
 
 def run(plan: StagePlan, reporter: Reporter) -> None:
     """Fine-tune `inputs["base"]` on `inputs["dataset"]` with the settings `train`.
 
     An interrupted run leaves its checkpoints in `plan.work` and is continued from there, in the
-    compute dtype that it was started with.
+    compute dtype and the passes that it was started with.
     """
-    from hieno import files
-    from hieno.templates import load_tokenizer
-
-    settings = Train.model_validate(plan.settings["train"])
     work = Path(plan.work)
     work.mkdir(parents=True, exist_ok=True)
-    dtype = _compute_dtype(settings, work)
-    base, dataset = plan.input("base"), plan.input("dataset")
-    model_folder = weights_folder(base)
-    tokenizer = load_tokenizer(model_folder)
-    train = tokenise(tokenizer, read_jsonl(dataset / "train.jsonl"), loss_on=settings.loss_on)
-    replayed = tokenise(tokenizer, read_jsonl(dataset / "replay.jsonl"))
-    test = tokenise(tokenizer, read_jsonl(dataset / "test.jsonl"), loss_on=settings.loss_on)
-
+    opened = open_run(plan, work)
+    settings = opened.settings
+    if opened.changed:
+        reporter.say(f"to fit into memory: {opened.changed}")
     from hieno.train.loop import fine_tune
 
-    with files.published(Path(plan.output), kind="run", key=plan.key) as (folder, facts):
+    with published(Path(plan.output), kind="run", key=plan.key) as (folder, facts):
         outcome = fine_tune(
-            model_folder,
-            train,
-            test,
+            opened.model_folder,
+            opened.train,
+            opened.test,
             settings,
-            replayed=replayed,
-            dtype=dtype,
+            replayed=opened.replayed,
+            dtype=opened.dtype,
             work=work,
             weights=folder / (RUN_MODEL if settings.method == "full" else ADAPTER),
             reporter=reporter,
@@ -52,12 +60,12 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
         facts.update(
             {
                 "settings": settings.model_dump(),
-                "dtype": dtype,
+                "dtype": opened.dtype,
                 "kernels": outcome.kernels,
                 "versions": _versions(),
                 "base": plan.digests["base"],
                 "dataset": plan.digests["dataset"],
-                "chats": len(train) + len(replayed),
+                "chats": len(opened.train) + len(opened.replayed),
                 "steps": outcome.steps,
                 "seconds": round(outcome.seconds, 1),
                 "resumed_from": outcome.resumed_from,
@@ -68,9 +76,39 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
+def open_run(plan: StagePlan, work: Path) -> Opened:
+    """Read what a plan names, and settle how its steps are divided.
+
+    What was settled when the run began is in `work` and stays as it is. Raises `ConfigError`
+    where the run cannot fit into memory.
+    """
+    from hieno.templates import load_tokenizer
+
+    settings = Train.model_validate(plan.settings["train"])
+    dataset = plan.input("dataset")
+    model_folder = weights_folder(plan.input("base"))
+    tokenizer = load_tokenizer(model_folder)
+    train, replayed, test = (
+        tokenise(tokenizer, read_jsonl(dataset / name), loss_on=settings.loss_on)
+        for name in ("train.jsonl", "replay.jsonl", "test.jsonl")
+    )
+    settled = _settle(settings, model_folder, [*train, *replayed, *test], work)
+    divided = {"pass_tokens": settled["pass_tokens"], "checkpointing": settled["checkpointing"]}
+    return Opened(
+        model_folder=model_folder,
+        train=train,
+        replayed=replayed,
+        test=test,
+        settings=settings.model_copy(update=divided),
+        dtype=settled["dtype"],
+        changed=settled["changed"],
+        memory=settled["memory"],
+    )
+
+
 def tokenise(
     tokenizer: Any, rows: Iterable[dict[str, Any]], *, loss_on: str = "replies"
-) -> list[dict[str, list[int]]]:
+) -> list[Row]:
     """Return {"input_ids", "labels"} of each chat; labels are -100 where nothing is learnt."""
     from hieno.templates import render_training
 
@@ -83,15 +121,30 @@ def tokenise(
     return made
 
 
-def _compute_dtype(settings: Train, work: Path) -> str:
-    from hieno.machine import compute_dtype
+def _settle(settings: Train, model_folder: Path, rows: Sequence[Row], work: Path) -> dict[str, Any]:
+    from hieno import machine
+    from hieno.train.memory import fit, shape_of
 
     started = work / "started.json"
     if started.is_file():
-        return str(read_json(started)["dtype"])
-    dtype = compute_dtype() if settings.dtype == "auto" else settings.dtype
-    write_json(started, {"dtype": dtype})
-    return dtype
+        return dict(read_json(started))
+    dtype = machine.compute_dtype() if settings.dtype == "auto" else settings.dtype
+    fitted = fit(
+        shape_of(model_folder),
+        settings,
+        dtype=dtype,
+        longest=max(len(row["input_ids"]) for row in rows),
+        free=machine.memory().available,
+    )
+    settled = {
+        "dtype": dtype,
+        "pass_tokens": fitted.pass_tokens,
+        "checkpointing": fitted.checkpointing,
+        "changed": fitted.changed,
+        "memory": {**asdict(fitted.need), "total": fitted.need.total},
+    }
+    write_json(started, settled)
+    return settled
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,157 @@
+"""How much memory a run takes, and how its steps are divided so that it fits.
+
+Weights, gradients and optimizer states follow from the model's shape. What is kept for the
+backward pass was measured on the demo model (`PER_HIDDEN` and its neighbours), so that other
+models' numbers are estimates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any  # config.json
+
+from hieno.config import Train
+from hieno.errors import ConfigError
+from hieno.files import read_json
+
+SMALLER_PASSES = (4096, 2048, 1024, 512)  # tokens in one pass; the largest that fits is taken
+SHARE = 0.85  # of the free memory that a run may plan with
+PROCESS = 0.75e9  # bytes of an interpreter with torch and its libraries
+# Bytes for each token and layer in bfloat16, per unit of the hidden and the feed-forward width
+PER_HIDDEN, PER_FEED_FORWARD = 30.0, 12.0
+CHECKPOINT_PER_HIDDEN = 2.0  # with checkpointing only a layer's input is kept
+PER_VOCABULARY = 1024 * 10.0  # bytes per entry: a chunk's logits and their gradient
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The widths of a model, from its config.json."""
+
+    layers: int
+    hidden: int
+    feed_forward: int
+    vocabulary: int
+    query: int
+    key_value: int
+    tied: bool
+
+    @property
+    def linear(self) -> list[tuple[int, int]]:
+        """The (inputs, outputs) of one layer's matrices, fused as a Phi has them."""
+        return [
+            (self.hidden, self.query + 2 * self.key_value),
+            (self.query, self.hidden),
+            (self.hidden, 2 * self.feed_forward),
+            (self.feed_forward, self.hidden),
+        ]
+
+    @property
+    def parameters(self) -> int:
+        body = self.layers * sum(inputs * outputs for inputs, outputs in self.linear)
+        return body + self.vocabulary * self.hidden * (1 if self.tied else 2)
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes at the peak of a run, by what holds them."""
+
+    process: int
+    weights: int
+    trained: int  # gradients, optimizer states, and an adapter's own weights
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        return self.process + self.weights + self.trained + self.activations + self.logits
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a step is divided so that it fits; `changed` says what is not as it was asked for."""
+
+    pass_tokens: int
+    checkpointing: bool
+    need: Need
+    changed: str
+
+
+def shape_of(model_folder: Path) -> Shape:
+    """Read a model's widths."""
+    config: dict[str, Any] = read_json(model_folder / "config.json")
+    hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+    width = int(config.get("head_dim") or hidden // heads)
+    return Shape(
+        layers=int(config["num_hidden_layers"]),
+        hidden=hidden,
+        feed_forward=int(config.get("intermediate_size") or 4 * hidden),
+        vocabulary=int(config["vocab_size"]),
+        query=heads * width,
+        key_value=int(config.get("num_key_value_heads") or heads) * width,
+        tied=bool(config.get("tie_word_embeddings", False)),
+    )
+
+
+def need(
+    shape: Shape, settings: Train, *, dtype: str, pass_tokens: int, checkpointing: bool
+) -> Need:
+    """Return what a run holds at its peak when a pass has `pass_tokens` tokens."""
+    width = 2 if dtype == "bfloat16" else 4
+    if settings.method == "full":
+        copies = 2 if dtype == "bfloat16" else 0  # autocast's, which live through a pass
+        weights, trained = (4 + copies) * shape.parameters, 12 * shape.parameters
+    else:
+        per_weight = 0.6 if settings.method == "qlora" else float(width)
+        weights = int(per_weight * shape.parameters)
+        sides = shape.layers * sum(inputs + outputs for inputs, outputs in shape.linear)
+        trained = 16 * settings.rank * sides
+    layer = PER_HIDDEN * shape.hidden + PER_FEED_FORWARD * shape.feed_forward
+    kept = shape.layers * layer
+    if checkpointing:  # one layer is computed again at a time
+        kept = shape.layers * CHECKPOINT_PER_HIDDEN * shape.hidden + layer
+    return Need(
+        process=int(PROCESS),
+        weights=weights,
+        trained=trained,
+        activations=int(kept * pass_tokens * width / 2),
+        logits=int(PER_VOCABULARY * shape.vocabulary),
+    )
+
+
+def fit(shape: Shape, settings: Train, *, dtype: str, longest: int, free: int) -> Fit:
+    """Choose the largest passes that fit into `free` bytes, and checkpointing where none does.
+
+    `longest` is the longest chat in tokens: a pass holds that at least. Raises `ConfigError`
+    where even the smallest passes are too much.
+    """
+    wanted = settings.pass_tokens
+    sizes = [wanted, *(size for size in SMALLER_PASSES if size < wanted)]
+    for checkpointing in dict.fromkeys((settings.checkpointing, True)):
+        for size in sizes:
+            most = max(size, longest)
+            wants = need(
+                shape, settings, dtype=dtype, pass_tokens=most, checkpointing=checkpointing
+            )
+            if wants.total <= SHARE * free:
+                return Fit(size, checkpointing, wants, _changes(settings, size, checkpointing))
+    raise ConfigError(
+        f"train: this run needs about {wants.total / 1e9:.1f} GB of memory even in the smallest "
+        f"passes, and {free / 1e9:.1f} GB are free",
+        hint=_smaller(settings),
+    )
+
+
+def _changes(settings: Train, size: int, checkpointing: bool) -> str:
+    parts = []
+    if size < settings.pass_tokens:
+        parts.append(f"passes of {size} tokens instead of {settings.pass_tokens}")
+    if checkpointing and not settings.checkpointing:
+        parts.append("activations are computed again (train.checkpointing)")
+    return "; ".join(parts)
+
+
+def _smaller(settings: Train) -> str:
+    if settings.method == "full":
+        return "`--method lora` keeps the base at two bytes a weight and trains an adapter only"
+    return "close other programs, lower train.max_length, or take a smaller model"

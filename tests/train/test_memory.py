@@ -1,0 +1,57 @@
+"""Steps are divided so that they fit into memory, and what changes is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hieno.config import Train
+from hieno.errors import ConfigError
+from hieno.models.presets import PRESETS
+from hieno.train.memory import Shape, fit, need, shape_of
+
+DEMO = Shape(30, 576, 1536, 49152, 576, 192, tied=True)
+PHI = Shape(32, 3072, 8192, 32064, 3072, 3072, tied=False)
+LORA = Train(rank=32)
+FULL = Train(method="full")
+
+
+def test_a_shape_counts_the_parameters_of_the_model_that_it_describes(tiny_model: Path) -> None:
+    assert DEMO.parameters == pytest.approx(PRESETS["demo"].parameters, rel=1e-3)
+    assert PHI.parameters == pytest.approx(PRESETS["phi-3.5-mini"].parameters, rel=1e-3)
+    shape = shape_of(tiny_model)
+    assert (shape.layers, shape.hidden, shape.query, shape.key_value) == (2, 64, 64, 32)
+
+
+def test_what_fits_is_not_changed() -> None:
+    found = fit(DEMO, LORA, dtype="bfloat16", longest=60, free=20 * 10**9)
+    assert (found.pass_tokens, found.checkpointing, found.changed) == (4096, False, "")
+    assert found.need.total < 0.85 * 20e9
+
+
+def test_passes_shrink_before_activations_are_computed_again() -> None:
+    smaller = fit(DEMO, LORA, dtype="bfloat16", longest=60, free=4 * 10**9)
+    assert smaller.pass_tokens < 4096
+    assert not smaller.checkpointing
+    assert smaller.changed == f"passes of {smaller.pass_tokens} tokens instead of 4096"
+    least = fit(DEMO, LORA, dtype="bfloat16", longest=2048, free=25 * 10**8)
+    assert least.checkpointing
+    assert least.changed.endswith("activations are computed again (train.checkpointing)")
+
+
+def test_a_run_that_cannot_fit_is_refused_with_the_gigabytes() -> None:
+    with pytest.raises(ConfigError) as caught:
+        fit(PHI, FULL, dtype="bfloat16", longest=2048, free=20 * 10**9)
+    wanted = need(PHI, FULL, dtype="bfloat16", pass_tokens=2048, checkpointing=True).total / 1e9
+    assert caught.value.message == (
+        f"train: this run needs about {wanted:.1f} GB of memory even in the smallest passes, "
+        "and 20.0 GB are free"
+    )
+    assert "--method lora" in caught.value.hint
+
+
+def test_a_longer_chat_needs_more_than_the_passes_say() -> None:
+    short = fit(DEMO, LORA, dtype="float32", longest=100, free=50 * 10**9).need
+    long = fit(DEMO, LORA, dtype="float32", longest=8000, free=50 * 10**9).need
+    assert long.activations > 1.9 * short.activations
