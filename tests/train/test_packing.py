@@ -84,12 +84,12 @@ def test_a_packed_chat_gets_the_logits_of_the_chat_alone(
         torch.testing.assert_close(own, alone[-len(own) :], atol=2e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("padding", [2.5, 0.0], ids=["padded", "one by one"])
+@pytest.mark.parametrize("long", [320, 7, 0], ids=["padded", "mixed", "one by one"])
 @pytest.mark.parametrize("share", [True, False])
 def test_loss_and_gradients_equal_those_of_chats_one_by_one(
-    model: Any, share: bool, padding: float, monkeypatch: pytest.MonkeyPatch
+    model: Any, share: bool, long: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attentions, "MOST_PADDING", padding)
+    monkeypatch.setattr(attentions, "LONG", long)
     head = model.get_output_embeddings().weight
     chats = [CHATS[0], STRANGER, *CHATS[1:]]
     count = sum(label != IGNORED for one in chats for label in one["labels"])

@@ -35,22 +35,21 @@ def unfuse(model: Any) -> None:
             del module.forward
 
 
-def _fused_forward(module: Any) -> Callable[..., Tensor] | None:
+def _fused_forward(module: Any) -> Callable[..., Any] | None:
+    norm: Any = _RmsNorm.apply
+    gated: Any = _Gated.apply
+    product: Any = _LoraProduct.apply
     if _is_rms_norm(module):
-        return lambda hidden: _RmsNorm.apply(  # type: ignore[no-any-return,no-untyped-call]
-            hidden, module.weight, module.variance_epsilon
-        )
+        return lambda hidden: norm(hidden, module.weight, module.variance_epsilon)
     if _is_gated(module):
-        return lambda hidden: module.down_proj(  # type: ignore[no-any-return]
-            _Gated.apply(module.gate_up_proj(hidden))  # type: ignore[no-untyped-call]
-        )
+        return lambda hidden: module.down_proj(gated(module.gate_up_proj(hidden)))
     if _is_plain_lora(module):
         stock = type(module).forward
 
-        def product(x: Tensor, *rest: Any, **named: Any) -> Tensor:
+        def forward(x: Tensor, *rest: Any, **named: Any) -> Any:
             if module.disable_adapters or module.merged or rest or named:
-                return stock(module, x, *rest, **named)  # type: ignore[no-any-return]
-            return _LoraProduct.apply(  # type: ignore[no-any-return,no-untyped-call]
+                return stock(module, x, *rest, **named)
+            return product(
                 x,
                 module.base_layer.weight,
                 module.base_layer.bias,
@@ -59,7 +58,7 @@ def _fused_forward(module: Any) -> Callable[..., Tensor] | None:
                 module.scaling["default"],
             )
 
-        return product
+        return forward
     return None
 
 
@@ -97,10 +96,10 @@ class _RmsNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        exact = x.float()
+        exact: Tensor = x.float()
         scale = torch.linalg.vecdot(exact, exact).div_(x.shape[-1]).add_(eps).rsqrt_()[..., None]
         ctx.save_for_backward(x, weight, scale)
-        normed = exact * scale
+        normed: Tensor = exact * scale
         return normed.mul_(weight).to(_compute_dtype(x))
 
     @staticmethod

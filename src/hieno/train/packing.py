@@ -102,7 +102,7 @@ def _largest_group(chats: Sequence[Row]) -> tuple[list[Row], list[Row], int]:
 def _for_our_attention(lengths: list[int], sharing: int) -> dict[str, Any]:
     from hieno.train.attention import layout
 
-    return {"sharing": sharing, **layout(lengths, sharing)}
+    return {"sharing": sharing, "documents": layout(lengths, sharing)}
 
 
 def _first_supervised(labels: Sequence[int]) -> int:
