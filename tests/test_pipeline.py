@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hieno import pipeline
+from hieno import describe, pipeline
 from hieno.endpoint import control
 from hieno.errors import GateFailed, HienoError, MissingInput
 from hieno.files import digest_file
@@ -179,6 +179,19 @@ def test_a_model_that_learnt_nothing_is_not_served(project: Project) -> None:
     assert caught.value.exit_code == 5
     assert caught.value.message == "version 1 is not better than its base, so it is not served"
     assert control.status(project.endpoint) is None
+
+
+def test_a_plan_says_what_training_will_take_and_trains_nothing(project: Project) -> None:
+    facts = pipeline.estimate(project, reporter=Told())
+    assert facts["chats"] == 42
+    assert facts["steps"] == 12 * 11
+    assert facts["supervised"] < facts["tokens"]
+    assert facts["seconds"] > 0
+    assert facts["memory"]["total"] > facts["memory"]["weights"] > 0
+    assert not list(project.runs.iterdir())
+    said = describe.estimate(facts)
+    assert said[0].startswith("learn    42 chats, ")
+    assert said[2].endswith("(timed here, on chats of this project)")
 
 
 def test_a_missing_file_is_named_with_its_key(project: Project) -> None:

@@ -25,24 +25,24 @@ def test_a_shape_counts_the_parameters_of_the_model_that_it_describes(tiny_model
 
 
 def test_what_fits_is_not_changed() -> None:
-    found = fit(DEMO, LORA, dtype="bfloat16", longest=60, free=20 * 10**9)
+    found = fit(DEMO, LORA, dtype="bfloat16", lengths=[60] * 99, free=20 * 10**9)
     assert (found.pass_tokens, found.checkpointing, found.changed) == (4096, False, "")
     assert found.need.total < 0.85 * 20e9
 
 
 def test_passes_shrink_before_activations_are_computed_again() -> None:
-    smaller = fit(DEMO, LORA, dtype="bfloat16", longest=60, free=4 * 10**9)
+    smaller = fit(DEMO, LORA, dtype="bfloat16", lengths=[999] * 9, free=4 * 10**9)
     assert smaller.pass_tokens < 4096
     assert not smaller.checkpointing
     assert smaller.changed == f"passes of {smaller.pass_tokens} tokens instead of 4096"
-    least = fit(DEMO, LORA, dtype="bfloat16", longest=2048, free=25 * 10**8)
+    least = fit(DEMO, LORA, dtype="bfloat16", lengths=[2048] * 9, free=25 * 10**8)
     assert least.checkpointing
     assert least.changed.endswith("activations are computed again (train.checkpointing)")
 
 
 def test_a_run_that_cannot_fit_is_refused_with_the_gigabytes() -> None:
     with pytest.raises(ConfigError) as caught:
-        fit(PHI, FULL, dtype="bfloat16", longest=2048, free=20 * 10**9)
+        fit(PHI, FULL, dtype="bfloat16", lengths=[2048] * 9, free=20 * 10**9)
     wanted = need(PHI, FULL, dtype="bfloat16", pass_tokens=2048, checkpointing=True).total / 1e9
     assert caught.value.message == (
         f"train: this run needs about {wanted:.1f} GB of memory even in the smallest passes, "
@@ -52,6 +52,6 @@ def test_a_run_that_cannot_fit_is_refused_with_the_gigabytes() -> None:
 
 
 def test_a_longer_chat_needs_more_than_the_passes_say() -> None:
-    short = fit(DEMO, LORA, dtype="float32", longest=100, free=50 * 10**9).need
-    long = fit(DEMO, LORA, dtype="float32", longest=8000, free=50 * 10**9).need
+    short = fit(DEMO, LORA, dtype="float32", lengths=[4000], free=50 * 10**9).need
+    long = fit(DEMO, LORA, dtype="float32", lengths=[8000], free=50 * 10**9).need
     assert long.activations > 1.9 * short.activations

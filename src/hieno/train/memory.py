@@ -7,6 +7,7 @@ models' numbers are estimates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any  # config.json
@@ -119,17 +120,18 @@ def need(
     )
 
 
-def fit(shape: Shape, settings: Train, *, dtype: str, longest: int, free: int) -> Fit:
+def fit(shape: Shape, settings: Train, *, dtype: str, lengths: Sequence[int], free: float) -> Fit:
     """Choose the largest passes that fit into `free` bytes, and checkpointing where none does.
 
-    `longest` is the longest chat in tokens: a pass holds that at least. Raises `ConfigError`
-    where even the smallest passes are too much.
+    `lengths` are those of the chats in tokens: a pass holds the longest at least, and no more than
+    a step. Raises `ConfigError` where even the smallest passes are too much.
     """
+    step = sorted(lengths)[-settings.batch_size :]
     wanted = settings.pass_tokens
     sizes = [wanted, *(size for size in SMALLER_PASSES if size < wanted)]
     for checkpointing in dict.fromkeys((settings.checkpointing, True)):
         for size in sizes:
-            most = max(size, longest)
+            most = max(min(size, sum(step)), step[-1])
             wants = need(
                 shape, settings, dtype=dtype, pass_tokens=most, checkpointing=checkpointing
             )

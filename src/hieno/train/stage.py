@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -133,8 +134,8 @@ def _settle(settings: Train, model_folder: Path, rows: Sequence[Row], work: Path
         shape_of(model_folder),
         settings,
         dtype=dtype,
-        longest=max(len(row["input_ids"]) for row in rows),
-        free=machine.memory().available,
+        lengths=[len(row["input_ids"]) for row in rows],
+        free=_free_memory(),
     )
     settled = {
         "dtype": dtype,
@@ -145,6 +146,15 @@ def _settle(settings: Train, model_folder: Path, rows: Sequence[Row], work: Path
     }
     write_json(started, settled)
     return settled
+
+
+def _free_memory() -> float:
+    """Return the bytes that a run may plan with; on a GPU nothing is reckoned yet."""
+    import torch
+
+    from hieno import machine
+
+    return math.inf if torch.cuda.is_available() else machine.memory().available
 
 
 def _versions() -> dict[str, str]:
