@@ -1,8 +1,8 @@
 """How much memory a run takes, and how its steps are divided so that it fits.
 
 Weights, gradients and optimizer states follow from the model's shape. What is kept for the
-backward pass was measured on the demo model (`PER_HIDDEN` and its neighbours), so that other
-models' numbers are estimates.
+backward pass (`PER_HIDDEN` and its neighbours) is counted from a Phi's layers and rough: it is
+there to divide steps sensibly and to refuse what is far too large, not to fill a machine.
 """
 
 from __future__ import annotations
