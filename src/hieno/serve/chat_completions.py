@@ -12,6 +12,7 @@ from hieno.serve.chat_request import ChatRequest
 from hieno.serve.engines import EngineFailed, Sampling
 from hieno.serve.envelope import envelope, usage
 from hieno.serve.messages import plain
+from hieno.serve.parameters import sampling_of
 from hieno.serve.refusals import Refused, error_object
 from hieno.serve.service import Service
 from hieno.serve.sse import event
@@ -67,7 +68,7 @@ async def _prepare(service: Service, chat: ChatRequest) -> tuple[list[int], Samp
     schema = _schema(service, chat)
     prompt = await service.prompt(plain(chat.messages, param="messages"), param="messages")
     wanted, asked_by = chat.wanted_tokens
-    return prompt, chat.sampling(service.room(prompt, wanted, param=asked_by), schema)
+    return prompt, sampling_of(chat, service.room(prompt, wanted, param=asked_by), schema)
 
 
 def _schema(service: Service, chat: ChatRequest) -> str | None:

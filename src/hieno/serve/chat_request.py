@@ -11,7 +11,6 @@ from typing import Any  # a body's values have any type until they are checked
 from pydantic import BaseModel, ConfigDict
 
 from hieno.serve.answer_format import ResponseFormat
-from hieno.serve.engines import Sampling
 from hieno.serve.messages import Conversation
 from hieno.serve.parameters import (
     ModelName,
@@ -24,7 +23,6 @@ from hieno.serve.parameters import (
     TopK,
     TopP,
     read_body,
-    sampling,
 )
 
 # What we do not do may only be asked not to be done.
@@ -87,20 +85,6 @@ class ChatRequest(BaseModel):
         if self.max_completion_tokens is not None:
             return self.max_completion_tokens, "max_completion_tokens"
         return self.max_tokens, "max_tokens"
-
-    def sampling(self, max_new_tokens: int, json_schema: str | None) -> Sampling:
-        """Return how to choose tokens: greedy, unless the request asks for chance."""
-        return sampling(
-            max_new_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            repetition_penalty=self.repetition_penalty,
-            seed=self.seed,
-            stop=self.stop,
-            ignore_eos=self.ignore_eos,
-            json_schema=json_schema,
-        )
 
 
 def read_chat_request(body: Mapping[str, Any]) -> ChatRequest:

@@ -10,7 +10,6 @@ from typing import Annotated, Any  # a body's values have any type until they ar
 
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
-from hieno.serve.engines import Sampling
 from hieno.serve.parameters import (
     ModelName,
     Penalty,
@@ -22,7 +21,6 @@ from hieno.serve.parameters import (
     TopK,
     TopP,
     read_body,
-    sampling,
     whole,
 )
 from hieno.serve.refusals import Refused
@@ -80,19 +78,6 @@ class CompletionRequest(BaseModel):
         if self.stream and len(several) > 1:
             raise _wrong(f"has {len(several)} prompts; a stream answers exactly one")
         return [each if isinstance(each, str) else list(map(whole, each)) for each in several]
-
-    def sampling(self, max_new_tokens: int) -> Sampling:
-        """Return how to choose tokens: greedy, unless the request asks for chance."""
-        return sampling(
-            max_new_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            repetition_penalty=self.repetition_penalty,
-            seed=self.seed,
-            stop=self.stop,
-            ignore_eos=self.ignore_eos,
-        )
 
 
 def read_completion_request(body: Mapping[str, Any]) -> CompletionRequest:

@@ -11,6 +11,7 @@ from hieno.serve.answer import Completion, complete, pieces
 from hieno.serve.completion_request import DEFAULT_TOKENS, CompletionRequest, Prompt
 from hieno.serve.engines import EngineFailed, Sampling
 from hieno.serve.envelope import envelope, usage
+from hieno.serve.parameters import sampling_of
 from hieno.serve.refusals import Refused, error_object
 from hieno.serve.service import Service
 from hieno.serve.sse import event
@@ -83,7 +84,7 @@ async def _prepare(
             raise Refused(400, words, "invalid_value", "prompt")
         service.check_length(ids, "prompt", param="prompt")
     room = service.room(ids, asked.max_tokens, param="max_tokens", what="prompt")
-    return ids, asked.sampling(min(room, asked.max_tokens or DEFAULT_TOKENS))
+    return ids, sampling_of(asked, min(room, asked.max_tokens or DEFAULT_TOKENS))
 
 
 def _choice(text: str, finish: str | None, index: int = 0) -> dict[str, Any]:

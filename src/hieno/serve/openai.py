@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any  # JSON objects have no narrower type that mypy can check
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from typing import Any, TypeVar  # Any: JSON objects have no narrower type that mypy can check
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -11,13 +12,15 @@ from fastapi.responses import JSONResponse, Response
 from hieno.serve import chat_completions, completions, responses
 from hieno.serve.admission import unless_gone
 from hieno.serve.body import read_json
-from hieno.serve.chat_request import read_chat_request
-from hieno.serve.completion_request import read_completion_request
+from hieno.serve.chat_request import ChatRequest, read_chat_request
+from hieno.serve.completion_request import CompletionRequest, read_completion_request
 from hieno.serve.openapi import openapi
 from hieno.serve.refusals import Refused
-from hieno.serve.responses_request import read_responses_request
+from hieno.serve.responses_request import ResponsesRequest, read_responses_request
 from hieno.serve.service import Service
 from hieno.serve.sse import event_stream
+
+Asked = TypeVar("Asked", ChatRequest, CompletionRequest, ResponsesRequest)
 
 
 def openai_routes(service: Service) -> APIRouter:
@@ -42,29 +45,35 @@ def openai_routes(service: Service) -> APIRouter:
 
     @router.post("/chat/completions")
     async def chat_completion(request: Request) -> Response:
-        chat = read_chat_request(await read_json(request))
-        _check_model(service, chat.model)
-        if chat.stream:
-            return await event_stream(request, chat_completions.stream(service, chat))
-        return JSONResponse(await unless_gone(request, chat_completions.whole(service, chat)))
+        kind = chat_completions.whole, chat_completions.stream
+        return await _answered(service, request, read_chat_request, *kind)
 
     @router.post("/completions")
     async def completion(request: Request) -> Response:
-        asked = read_completion_request(await read_json(request))
-        _check_model(service, asked.model)
-        if asked.stream:
-            return await event_stream(request, completions.stream(service, asked))
-        return JSONResponse(await unless_gone(request, completions.whole(service, asked)))
+        kind = completions.whole, completions.stream
+        return await _answered(service, request, read_completion_request, *kind)
 
     @router.post("/responses")
     async def response(request: Request) -> Response:
-        asked = read_responses_request(await read_json(request))
-        _check_model(service, asked.model)
-        if asked.stream:
-            return await event_stream(request, responses.stream(service, asked))
-        return JSONResponse(await unless_gone(request, responses.whole(service, asked)))
+        kind = responses.whole, responses.stream
+        return await _answered(service, request, read_responses_request, *kind)
 
     return router
+
+
+async def _answered(
+    service: Service,
+    request: Request,
+    read: Callable[[Mapping[str, Any]], Asked],
+    whole: Callable[[Service, Asked], Coroutine[Any, Any, dict[str, Any]]],
+    stream: Callable[[Service, Asked], AsyncGenerator[str, None]],
+) -> Response:
+    """Answer one kind of request, whole or as a stream."""
+    asked = read(await read_json(request))
+    _check_model(service, asked.model)
+    if asked.stream:
+        return await event_stream(request, stream(service, asked))
+    return JSONResponse(await unless_gone(request, whole(service, asked)))
 
 
 def _model_object(name: str, created: int) -> dict[str, Any]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar  # a body's values have any type until they are checked
+from typing import (  # Any: a body's values have any type until they are checked
+    Annotated,
+    Any,
+    Protocol,
+    TypeVar,
+)
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -65,6 +70,40 @@ def read_body(
     if kept.get("stream_options") is not None and not kept.get("stream"):
         raise Refused(400, "'stream_options' needs 'stream'.", "invalid_value", "stream_options")
     return request
+
+
+class Choices(Protocol):
+    """The fields of a request that say how tokens are chosen."""
+
+    @property
+    def temperature(self) -> float | None: ...
+    @property
+    def top_p(self) -> float | None: ...
+    @property
+    def top_k(self) -> int | None: ...
+    @property
+    def repetition_penalty(self) -> float | None: ...
+    @property
+    def seed(self) -> int | None: ...
+    @property
+    def stop(self) -> str | list[str] | None: ...
+    @property
+    def ignore_eos(self) -> bool | None: ...
+
+
+def sampling_of(asked: Choices, max_new_tokens: int, json_schema: str | None = None) -> Sampling:
+    """Return how a request wants tokens to be chosen; see `sampling`."""
+    return sampling(
+        max_new_tokens,
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+        top_k=asked.top_k,
+        repetition_penalty=asked.repetition_penalty,
+        seed=asked.seed,
+        stop=asked.stop,
+        ignore_eos=asked.ignore_eos,
+        json_schema=json_schema,
+    )
 
 
 def sampling(

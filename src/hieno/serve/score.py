@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any  # a body's values have any type until they are checked
 
 from fastapi import APIRouter, Request
@@ -29,7 +30,7 @@ from hieno.serve.parameters import (
     Tokens,
     TopK,
     TopP,
-    sampling,
+    sampling_of,
 )
 from hieno.serve.refusals import UNEXPECTED, Refused, from_validation
 from hieno.serve.service import Service
@@ -60,16 +61,8 @@ class ScoreParams(BaseModel):
         asked = self.do_sample
         sample = bool(self.temperature) if asked is None else asked
         temperature = 1.0 if self.temperature is None else self.temperature
-        return sampling(
-            max_new_tokens,
-            temperature=temperature if sample else 0.0,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            repetition_penalty=self.repetition_penalty,
-            seed=self.seed,
-            stop=self.stop,
-            ignore_eos=self.ignore_eos,
-        )
+        chosen = temperature if sample else 0.0
+        return replace(sampling_of(self, max_new_tokens), temperature=chosen)
 
 
 def score_routes(service: Service) -> APIRouter:
