@@ -64,6 +64,12 @@ def test_the_loss_is_ours_where_the_head_is_a_product_and_stock_elsewhere(
     assert chosen.loss == loss
 
 
+def test_a_chat_whose_reply_comes_late_is_still_held_against_the_plain_model() -> None:
+    model = random_model("gemma2", final_logit_softcapping=1.0)
+    late = [{**one, "labels": [IGNORED] * len(one["labels"])} for one in CHATS]
+    assert kernels.proven(model, late, kernels.wanted(Train()), dtype="float32").loss == "stock"
+
+
 def leaky(module: Any, query: Any, key: Any, value: Any, mask: Any, **_: Any) -> Any:
     """Attend to everything before, whichever chat it belongs to."""
     groups = query.shape[1] // key.shape[1]

@@ -18,6 +18,7 @@ from hieno.files import published
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan
 from hieno.train.loop import prepare
+from hieno.train.packing import IGNORED
 from hieno.train.stage import open_run
 
 STEPS = 8  # that are timed, after one that warms up
@@ -46,7 +47,7 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
             {
                 "chats": len(rows),
                 "tokens": tokens,
-                "supervised": sum(label != -100 for row in rows for label in row["labels"]),
+                "supervised": sum(label != IGNORED for row in rows for label in row["labels"]),
                 "steps": steps,
                 "seconds": round(per_step * steps, 1),
                 "tokens_per_second": round(tokens * settings.epochs / (per_step * steps), 1),

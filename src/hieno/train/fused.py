@@ -1,6 +1,6 @@
 """A layer's small steps in few passes over memory: RMS norm, gated activation, LoRA product.
 
-A small model spends more time on reading and writing activations than on its products. Each
+Steps between the products read and write whole activations, and each does little. Each
 function here does what several of torch's do, keeps less for its backward pass, and writes
 gradients where they are wanted. Modules are taken over only where they are built as expected, and
 `hieno.train.kernels` holds the whole against the plain model before a run.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from heapq import nlargest
 from typing import Any  # models are untyped in transformers
 
 import torch
@@ -64,14 +65,7 @@ def proven(model: Any, rows: Sequence[Row], kernels: Kernels, *, dtype: str) -> 
     Tries the chosen ones, then the model's own layers, its own loss, its own attention. Raises
     `HienoError` where packed chats see each other whatever is used.
     """
-    sample = sorted(rows, key=lambda row: len(row["input_ids"]))[-PROBE_CHATS:]
-    sample = [
-        {name: row[name][:PROBE_TOKENS] for name in ("input_ids", "labels")} for row in sample
-    ]
-    sample = [row for row in sample if any(label != IGNORED for label in row["labels"][1:])]
-    if not sample:
-        use(model, kernels)
-        return kernels
+    sample = [_probe(row) for row in nlargest(PROBE_CHATS, rows, key=lambda r: len(r["input_ids"]))]
     expected = one_by_one(model, sample)
     tries = [
         kernels,
@@ -148,6 +142,13 @@ def products(model: Any, dtype: str) -> torch.autocast:
     """Return a context in which matrix products are in a type."""
     device = causal(model).device.type
     return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == "bfloat16")
+
+
+def _probe(row: Row) -> Row:
+    """Return the beginning of a chat, its second half supervised, whatever is learnt of it."""
+    ids = row["input_ids"][:PROBE_TOKENS]
+    half = len(ids) // 2
+    return {"input_ids": ids, "labels": [IGNORED] * half + ids[half:]}
 
 
 def _stock(logits: Tensor, labels: Tensor, model: Any, states: Tensor | None) -> Tensor:

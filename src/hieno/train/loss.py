@@ -12,6 +12,8 @@ from typing import Any  # autograd's context is untyped
 import torch
 from torch import Tensor
 
+from hieno.train.packing import IGNORED
+
 CHUNK = 1024  # positions whose logits exist at the same time
 
 
@@ -27,7 +29,7 @@ def supervised_loss(
     the state that predicts the token there, zeros where there is none.
     """
     targets = labels[0, 1:]
-    chosen = (targets != -100).nonzero()[:, 0]
+    chosen = (targets != IGNORED).nonzero()[:, 0]
     taught = None
     if teacher is not None:
         has_teacher = teacher[0, 1:][chosen].any(-1)

@@ -14,7 +14,7 @@ from hieno.files import published, read_json, read_jsonl, write_json
 from hieno.package.layout import ADAPTER, RUN_MODEL, weights_folder
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan
-from hieno.train.packing import Row
+from hieno.train.packing import IGNORED, Row
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,9 @@ def tokenise(
     for row in rows:
         tokens = render_training(tokenizer, row["messages"])
         pairs = zip(tokens.input_ids, tokens.supervised, strict=True)
-        labels = [token if supervised or loss_on == "all" else -100 for token, supervised in pairs]
+        labels = [
+            token if supervised or loss_on == "all" else IGNORED for token, supervised in pairs
+        ]
         made.append({"input_ids": list(tokens.input_ids), "labels": labels})
     return made
 
