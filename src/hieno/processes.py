@@ -1,4 +1,4 @@
-"""Processes that outlive a command: start them, know them again, end them and nothing else."""
+"""Processes beside this one: run them to their end, or start them, know them again, end them."""
 
 from __future__ import annotations
 
@@ -28,6 +28,31 @@ class ProcessId:
 
     pid: int
     started: float
+
+
+def run_to_end(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    folder: Path | str | None = None,
+    text: str = "",
+    seconds: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that reads `text` and shows nothing; return its exit code and all it said.
+
+    Raises `subprocess.TimeoutExpired` after `seconds`.
+    """
+    return subprocess.run(
+        command,
+        input=text,
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=seconds,
+        check=False,
+    )
 
 
 def start_detached(

@@ -11,7 +11,6 @@ import hashlib
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from hieno.errors import (
     UsageError,
     disk_full_is_named,
 )
+from hieno.processes import run_to_end
 
 __all__ = ["DEFINITIONS", "Definition", "ensure", "folder", "present", "uv", "uv_environment"]
 
@@ -103,17 +103,7 @@ def uv(*arguments: str, directory: Path) -> None:
     each with uv's last lines.
     """
     command = [_uv_program(), *arguments, "--no-progress", "--color", "never"]
-    done = subprocess.run(
-        command,
-        cwd=directory,
-        env=uv_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    done = run_to_end(command, environment=uv_environment(), folder=directory)
     if done.returncode != 0:
         raise _explain(done.stderr)
 

@@ -15,6 +15,7 @@ from hieno.errors import HienoError, TryLater
 from hieno.files import read_json
 from hieno.flow import promptflow
 from hieno.flow.scaffold import require
+from hieno.processes import run_to_end
 
 QUESTIONS = ("Hello, who are you?", "What did I ask you first?")
 
@@ -66,17 +67,12 @@ def _run(
 ) -> str:
     driver = Path(__file__).with_name("driver.py")
     try:
-        done = subprocess.run(
+        done = run_to_end(
             promptflow.command(interpreter, str(driver)),
-            input=json.dumps(request),
-            env=environment,
-            cwd=str(request["output"]),
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout,
-            check=False,
+            environment=environment,
+            folder=str(request["output"]),
+            text=json.dumps(request),
+            seconds=timeout,
         )
     except subprocess.TimeoutExpired:
         raise TryLater(

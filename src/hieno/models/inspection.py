@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hieno import errors
 from hieno.errors import ConfigError, HienoError
+from hieno.processes import run_to_end
 
 SECONDS = 120
 MEMORY = 8 * 1024**3
@@ -35,17 +36,7 @@ def inspect(folder: Path, *, shown: str, seconds: float = SECONDS) -> Inspected:
     command = [sys.executable, "-m", "hieno.models.inspection", str(folder)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "utf-8"}
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            env=environment,
-            timeout=seconds,
-            check=False,
-        )
+        done = run_to_end(command, environment=environment, seconds=seconds)
     except subprocess.TimeoutExpired:
         raise _unfit(shown, f"it does not end within {seconds:.0f} s") from None
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from hieno.errors import HienoError
 from hieno.files import published, read_manifest
 from hieno.package.layout import ENGINES, engine_folder, weights_folder
+from hieno.processes import run_to_end
 
 
 def choose_engine(wanted: str) -> str:
@@ -63,16 +63,7 @@ def convert(
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRANSFORMERS_OFFLINE": "1",
     }
-    done = subprocess.run(
-        command,
-        env=quiet,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    done = run_to_end(command, environment=quiet)
     if done.returncode or not (target / "openvino_model.xml").is_file():
         last = [line for line in done.stderr.splitlines() if line.strip()][-3:]
         raise HienoError(
