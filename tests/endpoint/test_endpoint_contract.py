@@ -12,7 +12,7 @@ import pytest
 from rehearsal import Endpoint, wait_until
 
 from hieno.endpoint import control
-from hieno.endpoint.app import ROUTES
+from hieno.endpoint.routes import ROUTES
 
 DENIED = "key_auth_access_denied"
 MALFORMED = "key_auth_bad_header_forbidden"

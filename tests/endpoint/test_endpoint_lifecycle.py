@@ -12,7 +12,7 @@ import pytest
 from rehearsal import Endpoint, spec, wait_until
 
 from hieno import processes
-from hieno.endpoint import control
+from hieno.endpoint import control, logs
 from hieno.endpoint.state import DeploymentSpec, Desired, read_desired, read_observed, write_desired
 from hieno.errors import Busy, HienoError, MissingInput, UsageError
 
@@ -133,7 +133,7 @@ def test_stopping_gateway_finishes_its_answers(endpoint: Endpoint, tmp_path: Pat
 def test_logs_are_the_last_lines_of_a_deployment(endpoint: Endpoint) -> None:
     with pytest.raises(HienoError):
         endpoint.deploy(spec("1", "--fail"))
-    assert control.logs(endpoint.folder, "blue", lines=1) == ["the weights are broken"]
+    assert logs.last(endpoint.folder, "blue", lines=1) == ["the weights are broken"]
     for name in ("green", "../blue"):
         with pytest.raises(MissingInput, match="the endpoint hieno has no log of"):
-            control.logs(endpoint.folder, name)
+            logs.last(endpoint.folder, name)

@@ -74,14 +74,14 @@ def logs(name: str, lines: int, follow: bool, project: Project, as_json: bool) -
 
     NAME is gateway (one line a request), blue, green or base.
     """
-    from hieno.endpoint import control
+    from hieno.endpoint import logs as written
 
     if follow and as_json:
         raise UsageError("--json and --follow exclude each other", hint="leave one of them out")
     if follow:
-        for line in control.follow(project.endpoint, name, lines=lines):
+        for line in written.follow(project.endpoint, name, lines=lines):
             click.echo(line)
-    found = control.logs(project.endpoint, name, lines=lines)
+    found = written.last(project.endpoint, name, lines=lines)
     emit({"log": name, "lines": found}, "\n".join(found), as_json=as_json)
 
 

@@ -1,23 +1,23 @@
-"""What the commands do with an endpoint: deploy, traffic, rollback, status, keys, logs, down.
+"""What the commands do with an endpoint: deploy, traffic, rollback, status, keys, down.
 
 Every function takes the endpoint's folder, whose name is the endpoint's name.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO  # Any: JSON for `--json`
+from typing import Any  # JSON for `--json`
 
 from hieno import processes
 from hieno.endpoint import credentials, lifetime, rollout, state
 from hieno.endpoint.credentials import Keys, Which
 from hieno.endpoint.examination import Question
 from hieno.endpoint.state import (
+    BASE,
+    COLOURS,
     DeploymentSpec,
     DeploymentStatus,
     Desired,
@@ -27,10 +27,6 @@ from hieno.endpoint.state import (
 )
 from hieno.endpoint.watch import Guard
 from hieno.errors import Busy, MissingInput, UsageError
-
-BASE = "base"  # the untuned model, asked by name only
-COLOURS = ("blue", "green")
-FOLLOW_POLL = 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -127,7 +123,7 @@ def traffic(
     with _locked(folder):
         before = _before(folder)
         if before is None:
-            raise _missing(folder)
+            raise state.missing(folder)
         known = {**before.retired, **_coloured(before)}
         if sum(shares.values()) != 100 or not set(shares) <= set(known):
             raise UsageError(
@@ -160,7 +156,7 @@ def rollback(
     with _locked(folder):
         before = _before(folder)
         if before is None:
-            raise _missing(folder)
+            raise state.missing(folder)
         known = {**before.retired, **_coloured(before)}
         now = before.newest if before.traffic.get(before.newest) else before.live()
         earlier = [name for name in known if name != now]
@@ -185,11 +181,11 @@ def rollback(
 def ensure_running(folder: Path, *, wait: float = 600.0) -> EndpointStatus:
     """Start the gateway again as it was, after a reboot or `down`; return when it can answer."""
     if read_desired(folder) is None:
-        raise _missing(folder)
+        raise state.missing(folder)
     with _locked(folder):
         before = _before(folder)
         if before is None:
-            raise _missing(folder)
+            raise state.missing(folder)
         rollout.keep(folder, before, wait=wait)
     return _existing(folder)
 
@@ -227,23 +223,6 @@ def regenerate(folder: Path, which: Which) -> Keys:
     """Replace one of the two keys; the other goes on serving, the old one is refused at once."""
     with _locked(folder):
         return credentials.regenerate(folder, which)
-
-
-def logs(folder: Path, name: str = "gateway", *, lines: int = 50) -> list[str]:
-    """Return the last lines that a deployment (or `gateway`) has written."""
-    return state.last_lines(_log(folder, name), lines)
-
-
-def follow(folder: Path, name: str = "gateway", *, lines: int = 50) -> Iterator[str]:
-    """Yield the last lines of a log and then every new one, also after it was begun anew."""
-    path = _log(folder, name)
-    log = path.open(encoding="utf-8", errors="replace")
-    log.seek(0, os.SEEK_END)  # before anything is shown: what comes meanwhile is not lost
-    yield from state.last_lines(path, lines)
-    while True:
-        with log:
-            yield from _new_lines(log, path)
-        log = path.open(encoding="utf-8", errors="replace")
 
 
 def down(folder: Path) -> list[str]:
@@ -307,48 +286,8 @@ def _words(shares: Mapping[str, int]) -> str:
 def _existing(folder: Path) -> EndpointStatus:
     found = status(folder)
     if found is None:
-        raise _missing(folder)
+        raise state.missing(folder)
     return found
-
-
-def _missing(folder: Path) -> MissingInput:
-    return MissingInput(f"there is no endpoint in {folder}", hint="`hieno deploy` makes one")
-
-
-def _log(folder: Path, name: str) -> Path:
-    known = [*COLOURS, BASE, "gateway"]
-    path = state.log_path(folder, name)
-    if name in known and path.exists():
-        return path
-    written = [one for one in known if _has_log(folder, one)]
-    if not written:
-        raise _missing(folder)
-    raise MissingInput(
-        f"the endpoint {folder.name} has no log of {name!r}",
-        hint=f"name one of {', '.join(written)}",
-    )
-
-
-def _new_lines(log: TextIO, path: Path) -> Iterator[str]:
-    """Yield what is appended, until another file has the name."""
-    begun = ""
-    while True:
-        begun += log.readline()
-        if begun.endswith("\n"):
-            yield begun.rstrip("\n")
-            begun = ""
-            continue
-        try:
-            same = os.path.samestat(path.stat(), os.fstat(log.fileno()))
-        except FileNotFoundError:  # between the two steps of a rotation
-            same = True
-        if not same:
-            return
-        time.sleep(FOLLOW_POLL)
-
-
-def _has_log(folder: Path, name: str) -> bool:
-    return state.log_path(folder, name).exists()
 
 
 @contextmanager

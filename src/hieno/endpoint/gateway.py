@@ -20,7 +20,7 @@ from hieno.endpoint.app import App
 from hieno.endpoint.credentials import KeyFile
 from hieno.endpoint.fleet import Fleet
 from hieno.endpoint.state import Desired
-from hieno.errors import Busy, HienoError, MissingInput
+from hieno.errors import Busy, HienoError
 
 LOG = "gateway.log"
 LOCK = "gateway.lock"
@@ -49,7 +49,7 @@ def run(folder: Path) -> int:
 async def _serve(folder: Path) -> None:
     desired = state.read_desired(folder)
     if desired is None:
-        raise MissingInput(f"there is no endpoint in {folder}", hint="`hieno deploy` makes one")
+        raise state.missing(folder)
     for end in (signal.SIGTERM, signal.SIGINT):
         # uvicorn takes these over, drains, and raises them again for us: then we are done anyway
         signal.signal(end, lambda *_: None)

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, Literal  # Any: JSON on its way to and from the files
 
 from hieno import files
-from hieno.errors import BrokenArtifact, UsageError
+from hieno.errors import BrokenArtifact, MissingInput, UsageError
 from hieno.processes import ProcessId
 
 DESIRED = "endpoint.json"
 OBSERVED = "observed.json"
 
+BASE = "base"  # the untuned model, asked by name only
+COLOURS = ("blue", "green")
 MOST_MIRRORED = 50  # percent; Azure's bound
 
 State = Literal["starting", "ready", "failed", "stopped", "idle"]
@@ -167,6 +169,11 @@ def check(desired: Desired) -> Desired:
             f"endpoint {desired.name}: {problem}", hint="correct it, then deploy again"
         )
     return desired
+
+
+def missing(folder: Path) -> MissingInput:
+    """Return the error that nothing was deployed."""
+    return MissingInput(f"there is no endpoint in {folder}", hint="`hieno deploy` makes one")
 
 
 def log_path(folder: Path, deployment: str) -> Path:

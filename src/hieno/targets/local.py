@@ -19,7 +19,7 @@ from typing import IO, Any  # Any: a status is JSON
 from hieno import processes
 from hieno.endpoint import control
 from hieno.endpoint.examination import MOST_TOKENS, Question
-from hieno.endpoint.state import DeploymentSpec, Desired, Limits, read_desired
+from hieno.endpoint.state import BASE, COLOURS, DeploymentSpec, Desired, Limits, read_desired
 from hieno.endpoint.watch import Guard
 from hieno.errors import DiskFull, HienoError, Interrupted, MissingInput, is_disk_full, rebuild
 from hieno.files import digest_json, read_manifest, write_json
@@ -143,7 +143,7 @@ class LocalTarget:
         manifest = read_manifest(root)
         return DeploymentSpec(
             version=str(version.version),
-            command=self._command(root, lineage, aliases=control.COLOURS),
+            command=self._command(root, lineage, aliases=COLOURS),
             root=str(root),
             engine=manifest.facts["engine"] if manifest else "auto",
             data_digest=lineage["data_digest"],
@@ -151,7 +151,7 @@ class LocalTarget:
         )
 
     def _spec_of_base(self, root: Path) -> DeploymentSpec:
-        command = self._command(root, BASE_LINEAGE, aliases=(control.BASE,))
+        command = self._command(root, BASE_LINEAGE, aliases=(BASE,))
         return DeploymentSpec(
             version="base", command=command, root=str(root), memory=self._memory(root)
         )
