@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from loopback import Speaking, served
 
 COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 
@@ -29,29 +29,16 @@ class Hub:
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def __enter__(self) -> Hub:
-        handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._serving = served(type("Handler", (_Handler,), {"hub": self}))
+        self.address = self._serving.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._serving.__exit__(None, None, None)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Speaking):
     hub: Hub
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
     def do_HEAD(self) -> None:
         self._answer()
@@ -108,19 +95,10 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if len(part) != len(content):
             headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
-        self._send(206 if len(part) != len(content) else 200, part, headers)
+        self.send(206 if len(part) != len(content) else 200, part, headers)
 
     def _json(self, value: Any) -> None:
-        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+        self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def _refuse(self, status: int, code: str) -> None:
-        self._send(status, b"{}", {"X-Error-Code": code, "X-Error-Message": code})
-
-    def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+        self.send(status, b"{}", {"X-Error-Code": code, "X-Error-Message": code})

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from loopback import Speaking, served
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -32,38 +32,25 @@ class Hub:
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
 
     def __enter__(self) -> Hub:
-        handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._serving = served(type("Handler", (_Handler,), {"hub": self}))
+        self.address = self._serving.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._serving.__exit__(None, None, None)
 
     def ranges(self) -> list[str]:
         return [wanted for _, _, wanted in self.asked if wanted]
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Speaking):
     hub: Hub
-    protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
         self._answer(body=False)
 
     def do_GET(self) -> None:
         self._answer(body=True)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
     def _answer(self, body: bool) -> None:
         path = urlsplit(self.path).path
@@ -119,17 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _json(self, value: Any) -> None:
-        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+        self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
-        self._send(status, json.dumps({"error": message}).encode(), headers)
-
-    def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
+        self.send(status, json.dumps({"error": message}).encode(), headers)

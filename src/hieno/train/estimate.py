@@ -6,7 +6,6 @@ few real steps on the project's own chats.
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +19,7 @@ from hieno.stages import StagePlan
 from hieno.train.loop import prepare
 from hieno.train.packing import IGNORED
 from hieno.train.stage import open_run
+from hieno.train.steps import count_steps
 
 STEPS = 8  # that are timed, after one that warms up
 
@@ -40,7 +40,7 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
         )
         settings, rows = opened.settings, prepared.rows
         per_step = seconds_per_step(prepared.trainer, reporter)
-    steps = math.ceil(math.ceil(len(rows) / settings.batch_size) * settings.epochs)
+    steps = count_steps(len(rows), batch_size=settings.batch_size, epochs=settings.epochs).total
     tokens = sum(len(row["input_ids"]) for row in rows)
     with published(Path(plan.output), kind="estimate", key=plan.key) as (_, facts):
         facts.update(

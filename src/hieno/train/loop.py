@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from hieno.train import checkpoints, kernels
 from hieno.train.kernels import Kernels
 from hieno.train.model import load
 from hieno.train.packing import Row
+from hieno.train.steps import count_steps
 from hieno.train.teacher import with_teacher
 from hieno.train.trainer import trainer_of
 from hieno.train.watch import BEST, METRICS, Watch, held_out_losses, rewind
@@ -69,11 +69,12 @@ def fine_tune(
         reporter=reporter,
     )
     trainer = prepared.trainer
+    steps = count_steps(len(prepared.rows), batch_size=settings.batch_size, epochs=settings.epochs)
     watch = Watch(
         settings,
         work,
         reporter,
-        steps_per_epoch=math.ceil(len(prepared.rows) / settings.batch_size),
+        steps_per_epoch=steps.per_epoch,
         measure=lambda: trainer.mean_loss(test),
         keep=trainer.model.save_pretrained,
     )
