@@ -26,7 +26,8 @@ class Find:
 # kind, what every such text contains (a quick look before the pattern), the pattern
 _SECRETS = [
     ("aws-key", ("AKIA", "ASIA"), r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    ("github-token", ("gh", "github_pat_"), r"\bgh[pousr]_\w{36,255}|\bgithub_pat_\w{22,255}"),
+    ("github-token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+     r"\bgh[pousr]_\w{36,255}|\bgithub_pat_\w{22,255}"),
     ("slack-token", ("xox",), r"\bxox[abeprs]-[\w-]{10,250}"),
     ("api-key", ("sk-",), r"\bsk-[\w-]{20,250}"),
     ("google-key", ("AIza",), r"\bAIza[\w-]{35}"),

@@ -10,15 +10,18 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TypeAlias
 
 from hieno.errors import BadData, ConfigError
 
 Message: TypeAlias = Mapping[str, str]
+Hidden: TypeAlias = tuple[tuple[str, str], ...]  # role, and the mark in place of the words
 
 ROLES = ("system", "user", "assistant", "tool")
 LARGEST = 4 * 1024 * 1024
+SHORT = 64  # messages of a chat whose shape is remembered
 # Private-use characters bracket the number of a message; a chat that contains them gets others.
 _BRACKETS = [(chr(code), chr(code + 1)) for code in range(0xF0000, 0xF0100, 2)]
 # transformers keeps the place of supervised text in state that all threads share.
@@ -44,14 +47,17 @@ def render(
     """
     plain = [_check(message, number) for number, message in enumerate(messages)]
     opening, closing = _brackets(template, plain)
-    hidden = [
-        {**message, "content": f"{opening}{number}{closing}" if message["content"] else ""}
+    hidden = tuple(
+        (message["role"], f"{opening}{number}{closing}" if message["content"] else "")
         for number, message in enumerate(plain)
-    ]
-    text, spans = _render(template, hidden, special, prompt)
+    )
+    named = tuple(special.items())
+    render_hidden = _known_shape if _is_lasting(template, hidden) else _shape
+    text, spans = render_hidden(template, hidden, named, prompt)
     spans = [span for span in spans if not _silent(text[slice(*span)], messages, opening, closing)]
     fragments = tuple(_split(text, spans, plain, f"{opening}(\\d+){closing}"))
-    if "".join(piece.text for piece in fragments) != _render(template, plain, special, prompt)[0]:
+    whole, _ = _render(template, plain, special, prompt, marked=False)
+    if "".join(piece.text for piece in fragments) != whole:
         raise ConfigError(
             "the chat template changes the words of a message, so what was supervised is unknown",
             hint="choose a model whose template shows messages as they are",
@@ -99,8 +105,30 @@ def _brackets(template: str, messages: Sequence[Message]) -> tuple[str, str]:
     )
 
 
+def _is_lasting(template: str, hidden: Hidden) -> bool:
+    """Tell whether the template says the same of such a chat at any time, in little memory."""
+    return len(hidden) <= SHORT and "strftime_now" not in template
+
+
+def _shape(
+    template: str, hidden: Hidden, special: tuple[tuple[str, str], ...], prompt: bool
+) -> tuple[str, list[tuple[int, int]]]:
+    """Render a chat whose words are hidden, with the places of its supervised text."""
+    messages = [{"role": role, "content": content} for role, content in hidden]
+    return _render(template, messages, dict(special), prompt, marked=True)
+
+
+# chats of as many turns by the same roles, that is most of a data set, have one shape
+_known_shape = lru_cache(maxsize=256)(_shape)
+
+
 def _render(
-    template: str, messages: Sequence[Message], special: Mapping[str, str], prompt: bool
+    template: str,
+    messages: Sequence[Message],
+    special: Mapping[str, str],
+    prompt: bool,
+    *,
+    marked: bool,
 ) -> tuple[str, list[tuple[int, int]]]:
     from jinja2 import TemplateError
     from transformers.utils.chat_template_utils import render_jinja_template
@@ -110,7 +138,7 @@ def _render(
             texts, spans = render_jinja_template(
                 conversations=[list(messages)],
                 chat_template=template,
-                return_assistant_tokens_mask=True,
+                return_assistant_tokens_mask=marked,
                 add_generation_prompt=prompt,
                 **special,
             )
@@ -124,7 +152,7 @@ def _render(
             f"the chat template wrote {len(texts[0])} characters, more than {LARGEST}",
             hint="shorten the chat, or choose a model with an ordinary chat template",
         )
-    return texts[0], spans[0]
+    return texts[0], spans[0] if marked else []
 
 
 def _split(
