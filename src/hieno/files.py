@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,13 +32,16 @@ class Manifest:
 
 
 @contextmanager
-def published(folder: Path, *, kind: str, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+def published(
+    folder: Path, *, kind: str, key: str, beside: Collection[str] = ()
+) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Fill a folder so that it appears whole or not at all.
 
     Yields a partial folder to write into and a dict for facts. On success the manifest (the
     completion marker, with a SHA-256 of every file) is written, everything is synced, and the
     folder is renamed into place; an earlier folder of that name is replaced. On an error the
-    partial folder is removed.
+    partial folder is removed. Files named in `beside` show what was made to people and are no part
+    of it: the digest does not cover them.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -47,7 +50,7 @@ def published(folder: Path, *, kind: str, key: str) -> Iterator[tuple[Path, dict
         try:
             partial.mkdir(parents=True)
             yield partial, facts
-            _write_manifest(partial, kind=kind, key=key, facts=facts)
+            _write_manifest(partial, kind=kind, key=key, facts=facts, beside=beside)
             sync_tree(partial)
             replace_folder(partial, folder)
         except BaseException:
@@ -182,8 +185,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _write_manifest(folder: Path, *, kind: str, key: str, facts: Mapping[str, Any]) -> None:
-    files = tree_digests(folder)
+def _write_manifest(
+    folder: Path, *, kind: str, key: str, facts: Mapping[str, Any], beside: Collection[str]
+) -> None:
+    found = tree_digests(folder)
+    files = {name: digest for name, digest in found.items() if name not in beside}
     write_json(
         folder / MANIFEST,
         {

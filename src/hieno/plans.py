@@ -18,7 +18,7 @@ from hieno.project import Project
 from hieno.registry import tracking
 from hieno.stages import StagePlan
 
-REVISION = 2  # raised when a stage would make something else from the same inputs
+REVISION = 3  # raised when a stage would make something else from the same inputs
 
 
 @dataclass
@@ -60,13 +60,16 @@ def _data(project: Project, done: Published) -> StagePlan:
         settings={
             "data": data.model_dump(),
             "max_length": train.max_length,
-            "train": {"batch_size": train.batch_size, "epochs": train.epochs},
+            "train": train.model_dump(
+                include={"batch_size", "epochs", "method", "checkpointing", "dtype"}
+            ),
             "serve": _serve(project),
             "sources": [(str(path), _shown(project, path)) for path in sources],
             "tests": [(str(path), _shown(project, path)) for path in tests],
             "hub": hub if named else None,
             "shown": f"{named} {hub['split']}" if named else data.source,
             "earlier": _earlier(project),
+            "tracking": asdict(tracking.place(project)),
             "replay": None,
         },
         keyed={

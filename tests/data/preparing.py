@@ -81,7 +81,13 @@ def plan_of(
         settings={
             "data": Data(**settings).model_dump(),
             "max_length": max_length,
-            "train": {"batch_size": 8, "epochs": 3.0},
+            "train": {
+                "batch_size": 8,
+                "epochs": 3.0,
+                "method": "lora",
+                "checkpointing": False,
+                "dtype": "auto",
+            },
             "serve": {},
             "sources": [(str(path), path.name) for path in sources],
             "tests": [(str(test), test.name)] if test else [],
@@ -89,6 +95,7 @@ def plan_of(
             "shown": "chats",
             "earlier": str(earlier) if earlier else None,
             "replay": None,
+            "tracking": None,
         },
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def planned(root: Path, base: Path, **flags: Any) -> StagePlan:
 
 
 def made(plan: StagePlan) -> tuple[set[str], set[str]]:
-    run_plan(plan, Told())
+    run_plan(replace(plan, settings={**plan.settings, "tracking": None}), Told())
     texts = [(Path(plan.output) / f"{n}.jsonl").read_text("utf-8") for n in ("train", "test")]
     return set(texts[0].splitlines()), set(texts[1].splitlines())
 
@@ -93,3 +94,21 @@ def test_a_hub_set_is_keyed_by_its_name_split_and_revision(base: Path, tmp_path:
     assert plan.key != other.key
     with pytest.raises(MissingInput, match=r"data\.source: there is no file"):
         planned(tmp_path, base, source=name)
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")  # MLflow's own
+def test_a_dataset_is_shown_in_the_mlflow_of_the_project(base: Path, tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    write(tmp_path / "c.jsonl", different(5))
+    plan = planned(tmp_path, base, source="c.jsonl")
+    told = Told()
+    run_plan(plan, told)
+    assert not any(line.startswith("warning") for line in told.lines)
+    client = MlflowClient(tracking_uri=plan.settings["tracking"]["uri"])
+    [run] = client.search_runs([client.get_experiment_by_name("books").experiment_id])
+    [used] = run.inputs.dataset_inputs
+    manifest = read_manifest(Path(plan.output))
+    assert manifest is not None
+    assert used.dataset.digest == manifest.digest[:36]
+    assert "report.html" not in manifest.files, "the time that this machine needs is no data"

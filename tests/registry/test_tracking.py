@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hieno.errors import Unreachable
-from hieno.files import published
+from hieno.files import published, read_manifest
 from hieno.registry import tracking
 from hieno.registry.versions import add, set_alias
 
@@ -21,6 +21,15 @@ FACTS: dict[str, Any] = {
     "test_loss": 0.5,
     "base_test_loss": 2.0,
     "steps": 2,
+}
+DATASET_FACTS: dict[str, Any] = {
+    "source": "chats.jsonl",
+    "split": {"seed": 0, "test_size": 0.2, "own_test": False},
+    "read": 12,
+    "rows": {"train": 8, "test": 2, "replay": 0, "rejected": 2},
+    "rejected_by_code": {"not-json": 2},
+    "train_tokens": {"total": 800, "supervised": 300},
+    "test_tokens": {"total": 200, "supervised": 70},
 }
 
 
@@ -35,10 +44,15 @@ def place(tmp_path: Path) -> tracking.Place:
         ]
         text = "\n".join(json.dumps(row) for row in rows)
         (folder / "metrics.jsonl").write_text(text, encoding="utf-8")
+    with published(tmp_path / "datasets" / "set", kind="dataset", key="set-key") as (folder, facts):
+        facts.update(DATASET_FACTS)
+        (folder / "train.jsonl").write_text("{}\n", encoding="utf-8")
+        (folder / "report.html").write_text("<p>fine</p>", encoding="utf-8")
     return tracking.Place(
         uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
         experiment="desk",
         name="desk",
+        datasets=str(tmp_path / "datasets"),
         runs=str(tmp_path / "runs"),
         registry=str(tmp_path / "registry"),
     )
@@ -61,11 +75,12 @@ def test_runs_versions_and_aliases_are_shown_once(place: tracking.Place) -> None
         tracking.sync(place, print)
     client = MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
     experiment = client.get_experiment_by_name("desk")
-    [run] = client.search_runs([experiment.experiment_id])
+    run, dataset = client.search_runs([experiment.experiment_id], order_by=["tags.mlflow.runName"])
     assert run.data.params["rank"] == "4"
     assert run.data.metrics["loss"] == 1.0
     assert [m.value for m in client.get_metric_history(run.info.run_id, "loss")] == [2.0, 1.0]
     assert run.info.status == "FINISHED"
+    assert dataset.info.run_name == "data-set-key"
 
     register(place, "aa", "champion")
     register(place, "bb", "challenger")
@@ -76,6 +91,32 @@ def test_runs_versions_and_aliases_are_shown_once(place: tracking.Place) -> None
         "champion": 1,
         "challenger": 2,
     }
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")  # MLflow's own
+def test_a_dataset_is_shown_with_its_report_and_as_what_a_run_learnt_from(
+    place: tracking.Place,
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    dataset = read_manifest(Path(place.datasets) / "set")
+    assert dataset is not None
+    with published(Path(place.runs) / "abc", kind="run", key="abc-key") as (folder, facts):
+        facts.update({**FACTS, "dataset": dataset.digest})
+        (folder / "metrics.jsonl").write_text("", encoding="utf-8")
+    tracking.sync(place, print)
+    client = MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
+    experiment = client.get_experiment_by_name("desk")
+    run, shown = client.search_runs([experiment.experiment_id], order_by=["tags.mlflow.runName"])
+    assert shown.data.metrics["set_aside_not-json"] == 2.0
+    assert shown.data.metrics["rows_train"] == 8.0
+    assert {file.path for file in client.list_artifacts(shown.info.run_id)} == {
+        "report.html", "manifest.json",
+    }  # fmt: skip
+    for found, context in ((shown, "preparation"), (run, "training")):
+        [used] = found.inputs.dataset_inputs
+        assert (used.dataset.name, used.dataset.digest) == ("set", dataset.digest[:36])
+        assert [tag.value for tag in used.tags] == [context]
 
 
 def test_a_server_that_does_not_answer_is_named(place: tracking.Place) -> None:

@@ -16,6 +16,7 @@ from hieno.data.intake import Intake
 from hieno.data.likeness import PERMUTATIONS
 from hieno.data.split import ASIDE, NEW, REASONS, TEST, TRAIN, Division, divide, repeats
 from hieno.files import read_jsonl
+from hieno.reporting import Reporter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +59,13 @@ class _Verdict:
 
 
 def assemble(
-    intake: Intake, settings: Data, folder: Path, work: Path, *, earlier: Path | None
+    intake: Intake,
+    settings: Data,
+    folder: Path,
+    work: Path,
+    *,
+    earlier: Path | None,
+    reporter: Reporter,
 ) -> Assembled:
     """Write train, test, rejected and findings from prepared batches; raise if strict."""
     summaries = [
@@ -66,6 +73,7 @@ def assemble(
         for number in range(intake.batches)
     ]
     columns = _load(work, intake.batches)
+    reporter.progress(0, None, "chats", f"comparing {len(columns.line):,} chats with each other")
     verdict, division = _judge(columns, summaries, settings, work, earlier)
     counts: Counter[str] = Counter()
     codes: Counter[str] = Counter()
@@ -79,6 +87,7 @@ def assemble(
         }
         start = 0
         for number in range(len(summaries)):
+            reporter.progress(number, len(summaries), "batches", "writing")
             where = batches.paths(work, number)
             rejects = list(read_jsonl(where.rejects))
             if settings.strict and rejects:

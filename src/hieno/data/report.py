@@ -9,6 +9,7 @@ from typing import Any  # facts are JSON
 
 from hieno.data.chats import HINTS
 from hieno.data.inspection import Shown, inspect, sample, stretches
+from hieno.reporting import duration
 
 EXAMPLES = 3
 _STYLE = """
@@ -111,11 +112,22 @@ def _tokens(facts: Mapping[str, Any]) -> str:
             f" {steps['batch_size']}, {steps['epochs']:g} epochs; as set when this was made)",
         )
     )
+    rows.append(("time to train, reckoned", _time(facts["training"])))
     rows += [
         (f"held out of chats with {label} replies", f"{share:.1%}")
         for label, share in facts["held_out_by_turns"].items()
     ]
     return _table(("tokens", ""), rows)
+
+
+def _time(training: Mapping[str, Any]) -> str:
+    if training["seconds"] is None:
+        return f"? ({training['operations']:.1e} operations; `hieno train --plan` times it)"
+    return (
+        f"about {duration(training['seconds'])} on this machine, by its rate of matrix products"
+        f" ({training['operations']:.1e} operations, {training['method']});"
+        " `hieno train --plan` times it"
+    )
 
 
 def _example(shown: Shown) -> str:

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from itertools import islice
 from pathlib import Path
 from typing import Any  # statistics are JSON
 
 from hieno.config import Data, Serve
-from hieno.data.assembly import assemble
+from hieno.data.assembly import Assembled, assemble
 from hieno.data.intake import read_batches
+from hieno.data.lengths import Length, measure, open_ruler
 from hieno.data.replay import read_prompts, replay
 from hieno.data.report import write_report
 from hieno.data.statistics import gather
 from hieno.errors import BadData, UserError
 from hieno.files import published, read_jsonl
 from hieno.package.layout import weights_folder
+from hieno.registry import tracking
+from hieno.registry.datasets import REPORT
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan
+from hieno.train.memory import shape_of
 
 PROVEN = 64  # chats whose training and serving renderings are compared
 
@@ -32,7 +37,8 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
 
     `plan.inputs["base"]` is the base model's package; the settings are `data` (that section of
     the configuration), `max_length` in tokens, `sources` and `tests` (lists of path and shown
-    name) or `hub`, `earlier` (the dataset before, or None) and `replay`, an absolute path.
+    name) or `hub`, `earlier` (the dataset before, or None), `replay`, an absolute path, and
+    `tracking`, the MLflow that shows the dataset (or None).
     Raises `BadData` where nothing usable is left, and `BadRow` for the first bad row if strict.
     """
     work = Path(plan.work)
@@ -43,21 +49,33 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
         shutil.rmtree(work, ignore_errors=True)
         raise
     shutil.rmtree(work, ignore_errors=True)
+    if plan.settings["tracking"]:
+        reporter.progress(0, None, "runs", "showing the dataset in MLflow")
+        tracking.show(tracking.Place(**plan.settings["tracking"]), reporter)
 
 
 def _make(plan: StagePlan, work: Path, reporter: Reporter) -> None:
     settings = Data.model_validate(plan.settings["data"])
     base = plan.input("base")
-    intake = read_batches(plan, settings, weights_folder(base), work, reporter)
-    with published(Path(plan.output), kind="dataset", key=plan.key) as (folder, facts):
+    model = weights_folder(base)
+    intake = read_batches(plan, settings, model, work, reporter)
+    output = Path(plan.output)
+    with published(output, kind="dataset", key=plan.key, beside=[REPORT]) as (folder, facts):
         earlier = plan.settings.get("earlier")
-        made = assemble(intake, settings, folder, work, earlier=Path(earlier) if earlier else None)
+        made = assemble(
+            intake,
+            settings,
+            folder,
+            work,
+            earlier=Path(earlier) if earlier else None,
+            reporter=reporter,
+        )
         if not made.rows["train"]:
             raise BadData(
                 f"no usable chat in {intake.source}: {_reasons(made.rejected_by_code)}",
                 hint="correct the rows, or name another file in data.source",
             )
-        _prove(weights_folder(base), folder)
+        _prove(model, folder, made)
         replayed = _replay(plan, settings, base, reporter)
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in replayed)
         (folder / "replay.jsonl").write_text(lines, encoding="utf-8", newline="\n")
@@ -65,7 +83,8 @@ def _make(plan: StagePlan, work: Path, reporter: Reporter) -> None:
             gather(
                 intake,
                 made,
-                replayed=len(replayed),
+                replayed=_lengths(model, replayed),
+                shape=shape_of(model),
                 train=plan.settings["train"],
                 max_length=plan.settings["max_length"],
                 split={
@@ -75,16 +94,33 @@ def _make(plan: StagePlan, work: Path, reporter: Reporter) -> None:
                 },
             )
         )
-        write_report(folder / "report.html", facts, folder / "train.jsonl", weights_folder(base))
+        reporter.progress(0, None, "pages", "writing the report")
+        write_report(folder / REPORT, facts, folder / "train.jsonl", model)
     for line in _told(facts):
         reporter.say(line)
 
 
-def _prove(model: Path, folder: Path) -> None:
+def _prove(model: Path, folder: Path, made: Assembled) -> None:
     from hieno.templates import load_tokenizer, prove
 
+    tokens, supervised = made.columns["tokens"], made.columns["supervised"]
+    one_sided = int(((supervised == 0) | (supervised == tokens)).sum())
+    if one_sided:
+        raise BadData(
+            f"of {one_sided} chats nothing or everything would be learnt",
+            hint="put {% generation %} around the reply, and nothing else, in chat_template.jinja",
+        )
     rows = islice(read_jsonl(folder / "train.jsonl"), PROVEN)
     prove(load_tokenizer(model), [row["messages"] for row in rows])
+
+
+def _lengths(model: Path, rows: list[dict[str, Any]]) -> list[Length]:
+    """Measure replayed answers, which passed no check."""
+    if not rows:
+        return []
+    ruler = open_ruler(model, max_length=sys.maxsize)
+    measured = [measure(ruler, row) for row in rows]
+    return [length for length in measured if isinstance(length, Length)]
 
 
 def _replay(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any  # Any: facts are JSON
 
 from hieno.data.assembly import Assembled
 from hieno.data.intake import Intake
+from hieno.data.lengths import Length
 from hieno.data.split import TEST, TRAIN
+from hieno.train.memory import Shape
+from hieno.train.operations import count_operations, seconds_here
+from hieno.train.steps import count_steps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +25,8 @@ def gather(
     intake: Intake,
     made: Assembled,
     *,
-    replayed: int,
+    replayed: Sequence[Length],
+    shape: Shape,
     train: Mapping[str, Any],
     max_length: int,
     split: Mapping[str, Any],
@@ -34,13 +39,19 @@ def gather(
     supervised, turns = made.columns["supervised"], made.columns["turns"]
     rejected = sum(made.rejected_by_code.values())
     learnt = side == TRAIN
-    steps = math.ceil((int(learnt.sum()) + replayed) / train["batch_size"])
+    steps = count_steps(
+        int(learnt.sum()) + len(replayed), batch_size=train["batch_size"], epochs=train["epochs"]
+    )
+    lengths = Length(
+        sum((length.tokens for length in replayed), int(tokens[learnt].sum(dtype="int64"))),
+        sum((length.supervised for length in replayed), int(supervised[learnt].sum(dtype="int64"))),
+    )
     return {
         "source": intake.source,
         "split": split,
         "sources": intake.mappings,
         "read": made.read,
-        "rows": {**made.rows, "replay": replayed, "rejected": rejected},
+        "rows": {**made.rows, "replay": len(replayed), "rejected": rejected},
         "rejected_by_code": made.rejected_by_code,
         "near_pairs": made.near_pairs,
         "normalised": made.normalised,
@@ -54,11 +65,29 @@ def gather(
         "held_out_by_turns": _strata(side == TEST, turns),
         "packing": {"length": max_length, "filled": _packing(tokens[learnt], max_length)},
         "steps": {
-            "per_epoch": steps,
+            "per_epoch": steps.per_epoch,
             "batch_size": train["batch_size"],
             "epochs": train["epochs"],
-            "total": math.ceil(steps * train["epochs"]),
+            "total": steps.total,
         },
+        "training": _training(lengths, shape, train),
+    }
+
+
+def _training(lengths: Length, shape: Shape, train: Mapping[str, Any]) -> dict[str, Any]:
+    """Reckon what training will take, in operations and, on this machine, in seconds."""
+    operations = train["epochs"] * count_operations(
+        shape,
+        method=train["method"],
+        checkpointing=train["checkpointing"],
+        tokens=lengths.tokens,
+        supervised=lengths.supervised,
+    )
+    seconds = seconds_here(operations, dtype=train["dtype"])
+    return {
+        "method": train["method"],
+        "operations": operations,
+        "seconds": None if seconds is None else round(seconds, 1),
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any  # facts are JSON
 
-from hieno.errors import HienoError
 from hieno.files import Manifest, published, read_manifest
 from hieno.registry import tracking, versions
 from hieno.reporting import Reporter
@@ -32,10 +31,7 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
     versions.set_alias(registry, alias, version.version)
     with published(Path(plan.output), kind="registration", key=plan.key) as (_, facts):
         facts.update(name=version.name, version=version.version, alias=alias)
-    try:
-        tracking.sync(tracking.Place(**plan.settings["tracking"]), reporter.say)
-    except HienoError as error:
-        reporter.say(f"warning: {error.message}; {error.hint}")
+    tracking.show(tracking.Place(**plan.settings["tracking"]), reporter)
 
 
 def _manifest(plan: StagePlan, role: str) -> Manifest:

@@ -1,4 +1,4 @@
-"""Show runs and model versions in MLflow.
+"""Show datasets, runs and model versions in MLflow.
 
 The published folders are the truth; MLflow is a projection of them, written afterwards. Every
 call adds what is missing and changes nothing else, so it can be repeated at any time.
@@ -7,15 +7,17 @@ call adds what is missing and changes nothing else, so it can be repeated at any
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any  # parameters are JSON
 
-from hieno.errors import Unreachable
+from hieno.errors import HienoError, Unreachable
 from hieno.files import Manifest, read_jsonl, read_manifest
 from hieno.project import Project
 from hieno.registry import versions
+from hieno.registry.datasets import add_dataset, as_input
+from hieno.reporting import Reporter
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -40,6 +42,7 @@ class Place:
     uri: str
     experiment: str
     name: str
+    datasets: str
     runs: str
     registry: str
 
@@ -51,13 +54,14 @@ def place(project: Project) -> Place:
         uri=project.tracking_uri,
         experiment=config.mlflow.experiment or config.name,
         name=config.name,
+        datasets=str(project.datasets),
         runs=str(project.runs),
         registry=str(project.registry),
     )
 
 
 def sync(place: Place, say: Callable[[str], None]) -> None:
-    """Add every published run and registered version that MLflow does not have yet.
+    """Add each published dataset and run and registered version that MLflow does not have yet.
 
     Raises `Unreachable` where the server does not answer.
     """
@@ -74,16 +78,35 @@ def sync(place: Place, say: Callable[[str], None]) -> None:
             run.data.tags[KEY]: run.info.run_id
             for run in client.search_runs([experiment], filter_string=f"tags.`{KEY}` != ''")
         }
-        for folder in sorted(Path(place.runs).glob("*/")):
-            manifest = None if "." in folder.name else read_manifest(folder)
-            if manifest and manifest.key not in shown:
-                shown[manifest.key] = _add_run(client, experiment, folder, manifest)
+        known = dict(_published(place.datasets))
+        for folder, manifest in known.items():
+            if manifest.key not in shown:
+                tags = {DIGEST: manifest.digest, KEY: manifest.key}
+                shown[manifest.key] = add_dataset(client, experiment, folder, manifest, tags)
+        for folder, manifest in _published(place.runs):
+            if manifest.key not in shown:
+                shown[manifest.key] = _add_run(client, experiment, folder, manifest, known)
         _add_versions(client, place, shown)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise Unreachable(
             f"MLflow at {place.uri} cannot be used: {error}",
             hint="`hieno models sync` shows everything there once it answers",
         ) from error
+
+
+def show(place: Place, reporter: Reporter) -> None:
+    """Sync; where MLflow cannot be used, say so and how to do it later."""
+    try:
+        sync(place, reporter.say)
+    except HienoError as error:
+        reporter.say(f"warning: {error.message}; {error.hint}")
+
+
+def _published(folder: str) -> Iterator[tuple[Path, Manifest]]:
+    for path in sorted(Path(folder).glob("*/")):
+        manifest = None if "." in path.name else read_manifest(path)
+        if manifest:
+            yield path, manifest
 
 
 def _experiment(client: MlflowClient, place: Place) -> str:
@@ -95,7 +118,13 @@ def _experiment(client: MlflowClient, place: Place) -> str:
     return str(client.create_experiment(place.experiment, artifact_location=artifacts))
 
 
-def _add_run(client: MlflowClient, experiment: str, folder: Path, manifest: Manifest) -> str:
+def _add_run(
+    client: MlflowClient,
+    experiment: str,
+    folder: Path,
+    manifest: Manifest,
+    datasets: Mapping[Path, Manifest],
+) -> str:
     from mlflow.entities import Metric, Param, RunTag
 
     facts = manifest.facts
@@ -114,6 +143,9 @@ def _add_run(client: MlflowClient, experiment: str, folder: Path, manifest: Mani
             metrics.append(Metric(name, facts[name], 0, facts["steps"]))
     for start in range(0, len(metrics), 1000):  # MLflow's limit for one call
         client.log_batch(run_id, metrics=metrics[start : start + 1000])
+    for path, dataset in datasets.items():
+        if dataset.digest == facts["dataset"]:
+            client.log_inputs(run_id, [as_input(path, dataset, context="training")])
     tags = {
         DIGEST: manifest.digest,
         "hieno.dataset": facts["dataset"],
