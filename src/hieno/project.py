@@ -53,6 +53,11 @@ class Project:
         return self.state / "endpoint" / self.config.endpoint.name
 
     @property
+    def feedback(self) -> Path:
+        """What was rated and corrected on the chat page; cannot be made again."""
+        return self.root / "feedback.jsonl"
+
+    @property
     def tracking_uri(self) -> str:
         """MLflow's address for this project."""
         local = f"sqlite:///{(self.state / 'mlflow.db').as_posix()}"

@@ -99,8 +99,8 @@ def test_openai_routes_refuse_in_their_own_words(running: Endpoint) -> None:
     assert openai_error(answer)["code"] == "invalid_api_key"
 
 
-def test_every_route_but_health_needs_a_key(running: Endpoint) -> None:
-    assert [route.path for route in ROUTES if route.open] == ["/", "/health"]
+def test_every_route_but_health_and_the_page_needs_a_key(running: Endpoint) -> None:
+    assert [route.path for route in ROUTES if route.open] == ["/", "/health", "/chat", "/chat/"]
     closed = [route.path for route in ROUTES if not route.open]
     odd = ["/v1/models", "/score/", "/Score", "/health/", "/x"]
     with without_key(running) as client:

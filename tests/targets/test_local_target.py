@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from hieno.endpoint import state
-from hieno.endpoint.state import DeploymentSpec, DeploymentStatus, Desired, Observed
+from hieno.endpoint.state import DeploymentSpec, DeploymentStatus, Desired, Observed, Page
 from hieno.processes import identify
 from hieno.project import Project, open_project
 from hieno.registry.versions import ModelVersion
 from hieno.targets import open_target
+
+PAGE = Page(title="books")  # what the project below says of its chat page
 
 
 @pytest.fixture
@@ -52,6 +54,7 @@ def rolled_back(project: Project) -> Desired:
         deployments={"blue": specs[0]},
         retired={"green": specs[1]},
         newest="green",
+        page=PAGE,
     )
 
 
@@ -80,3 +83,17 @@ def test_hand_set_traffic_is_brought_back_as_it_was(project: Project, tmp_path: 
     found = state.read_desired(project.endpoint)
     assert found is not None
     assert found.traffic == {"blue": 100}
+
+
+def test_feedback_that_is_turned_on_is_not_yet_what_serves(
+    project: Project, tmp_path: Path
+) -> None:
+    write(project, rolled_back(project))
+    (tmp_path / "hieno.yaml").write_text(
+        "name: books\nmodel: demo\nendpoint:\n  feedback: on\n", encoding="utf-8"
+    )
+    changed = open_target(open_project(tmp_path))
+    assert changed.serving(version(project, 2)) is None
+    kept = replace(PAGE, feedback=str(tmp_path.resolve() / "feedback.jsonl"))
+    write(project, replace(rolled_back(project), page=kept))
+    assert changed.serving(version(project, 2)) is not None

@@ -174,6 +174,9 @@ class Endpoint(_Section):
     port: int = Field(8000, ge=1024, le=65535, description="first loopback port that is tried")
     instances: int = Field(1, ge=1, le=50, description="running copies of the model")
     request_timeout: float = Field(180, gt=0, le=600, description="seconds until an answer is due")
+    feedback: bool = Field(
+        False, description="keep what is rated and corrected on the chat page, in feedback.jsonl"
+    )
     steps: list[Percent] = Field(
         [10, 50, 100],
         min_length=1,

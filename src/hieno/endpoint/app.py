@@ -1,6 +1,7 @@
 """The gateway as an ASGI application: who may ask, what is asked, and what is refused.
 
-Everything but `/` and `/health` needs a key, also addresses that do not exist.
+Everything but `/`, `/health` and the chat page needs a key, also addresses that do not exist. The
+page's API needs a session of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any  # an ASGI scope and its messages are untyped by that standard
 
 from hieno.endpoint import dialect, routes
@@ -20,6 +22,7 @@ from hieno.endpoint.incoming import Incoming, Receive, Refused, only
 from hieno.endpoint.meter import CONTENT_TYPE, Meter
 from hieno.endpoint.mirror import Mirror
 from hieno.endpoint.outgoing import ClientLeft, Outgoing
+from hieno.endpoint.page.service import ROOT, ChatPage
 from hieno.endpoint.relay import CutOff, relay
 from hieno.endpoint.state import Limits
 from hieno.endpoint.supervisor import Deployment
@@ -37,12 +40,15 @@ _DEPLOYMENT = b"azureml-model-deployment"
 class App:
     """The ASGI application of one endpoint."""
 
-    def __init__(self, fleet: Fleet, keys: KeyFile, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, fleet: Fleet, keys: KeyFile, folder: Path, log: Callable[[str], None]
+    ) -> None:
         self._fleet = fleet
         self._keys = keys
         self._log = log
         self._meter = Meter(fleet)
         self._mirror = Mirror(fleet, self._meter)
+        self._page = ChatPage(fleet, keys, folder, self._ask)
 
     async def close(self) -> None:
         """Abandon what only we are waiting for."""
@@ -83,6 +89,8 @@ class App:
             raise Refused(dialect.NO_ROUTE)
         if incoming.method not in route.methods:
             raise Refused(dialect.NO_METHOD.allowing(route.methods))
+        if f"{route.path}/".startswith(ROOT):
+            return await self._page.answer(incoming, outgoing)
         if route.open:
             return await outgoing.reply(self._health())
         if route.path == "/metrics":
@@ -118,6 +126,16 @@ class App:
                 return await self._through(deployment, call, incoming, outgoing)
         with self._admitted(named, limits):
             await self._through(named, call, incoming, outgoing)
+
+    async def _ask(
+        self, deployment: Deployment, call: Call, incoming: Incoming, outgoing: Outgoing
+    ) -> None:
+        """Answer a question of the chat page as one of `/v1` is."""
+        self._meter.arrived()
+        with self._admitted(deployment, self._fleet.desired.limits):
+            if self._fleet.desired.traffic.get(deployment.name):
+                self._mirror.copy(call)
+            await self._through(deployment, call, incoming, outgoing)
 
     def _named_or_chosen(self, headers: Headers) -> Deployment:
         names = [value for name, value in headers if name == _DEPLOYMENT]

@@ -22,6 +22,7 @@ from hieno.endpoint.state import (
     DeploymentStatus,
     Desired,
     Limits,
+    Page,
     read_desired,
     read_observed,
 )
@@ -57,6 +58,7 @@ def deploy(
     say: Callable[[str], None],
     base: DeploymentSpec | None = None,
     limits: Limits | None = None,
+    page: Page | None = None,
     guard: Guard | None = None,
     questions: Sequence[Question] = (),
 ) -> EndpointStatus:
@@ -71,11 +73,12 @@ def deploy(
     guard = guard or Guard()
     with _locked(folder):
         before = _before(folder)
-        bounds = limits or Limits()
+        bounds, shown = limits or Limits(), page or Page()
         extra = {} if base is None else {BASE: replace(base, on_demand=True)}
         live = before.live() if before else None
         if before and live and before.deployments[live] == spec:
-            wanted = replace(before, deployments={**_coloured(before), **extra}, limits=bounds)
+            serving = {**_coloured(before), **extra}
+            wanted = replace(before, deployments=serving, limits=bounds, page=shown)
             rollout.keep(folder, wanted, wait=wait)
             say(f"{live} serves version {spec.version}: nothing to do")
         else:
@@ -88,6 +91,7 @@ def deploy(
                 traffic={name: 100} if share == 100 else {str(live): 100 - share, name: share},
                 deployments={name: spec, **extra, **(goes_on if share < 100 else {})},
                 limits=bounds,
+                page=shown,
                 seed=before.seed if before else None,
                 retired=goes_on if share == 100 else {},
                 newest=name,
@@ -178,15 +182,20 @@ def rollback(
     return _existing(folder)
 
 
-def ensure_running(folder: Path, *, wait: float = 600.0) -> EndpointStatus:
-    """Start the gateway again as it was, after a reboot or `down`; return when it can answer."""
+def ensure_running(
+    folder: Path, *, wait: float = 600.0, page: Page | None = None
+) -> EndpointStatus:
+    """Start the gateway again as it was, after a reboot or `down`; return when it can answer.
+
+    `page` is what the chat page shall be from now on, where that has changed.
+    """
     if read_desired(folder) is None:
         raise state.missing(folder)
     with _locked(folder):
         before = _before(folder)
         if before is None:
             raise state.missing(folder)
-        rollout.keep(folder, before, wait=wait)
+        rollout.keep(folder, replace(before, page=page or before.page), wait=wait)
     return _existing(folder)
 
 

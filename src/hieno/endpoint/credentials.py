@@ -77,6 +77,16 @@ class KeyFile:
 
     def accepts(self, candidate: bytes) -> bool:
         """Tell whether this is one of the keys; without a readable file, nothing is."""
+        keys = self._now()
+        return keys is not None and keys.accepts(candidate)
+
+    def fingerprints(self) -> frozenset[str]:
+        """Return what the chat page's sessions remember of the keys that are valid now."""
+        keys = self._now()
+        both = (keys.primary, keys.secondary) if keys else ()
+        return frozenset(fingerprint(key.get_secret_value().encode()) for key in both)
+
+    def _now(self) -> Keys | None:
         try:
             stat = (self._folder / FILE).stat()
             seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
@@ -84,7 +94,12 @@ class KeyFile:
                 self._keys, self._seen = read(self._folder), seen
         except (OSError, BrokenArtifact, MissingInput):
             self._keys = self._seen = None
-        return self._keys is not None and self._keys.accepts(candidate)
+        return self._keys
+
+
+def fingerprint(key: bytes) -> str:
+    """Return what is kept of a key to know it again, and from which nobody can make it."""
+    return hashlib.sha256(b"chat page:" + key).hexdigest()
 
 
 def _new() -> SecretStr:

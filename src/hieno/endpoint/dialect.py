@@ -1,7 +1,7 @@
 """What the gateway itself answers: one problem, in the words of Azure or of OpenAI.
 
-`/v1` speaks OpenAI's error objects with all four keys; every other route speaks as an Azure
-Machine Learning online endpoint does.
+`/v1` and the chat page speak OpenAI's error objects with all four keys; every other route speaks as
+an Azure Machine Learning online endpoint does.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ NOT_READY = Problem(
 
 def speaks_openai(path: str) -> bool:
     """Tell which dialect a path's answers are in."""
-    return path == "/v1" or path.startswith("/v1/")
+    return path == "/v1" or path.startswith(("/v1/", "/chat/"))
 
 
 def refuse(problem: Problem, path: str) -> Reply:

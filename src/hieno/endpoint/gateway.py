@@ -56,7 +56,7 @@ async def _serve(folder: Path) -> None:
     with _listen(desired.port) as listener:
         async with upstream.client() as client:
             fleet = Fleet(folder, desired, client)
-            app = App(fleet, KeyFile(folder), _request_log(folder))
+            app = App(fleet, KeyFile(folder), folder, _request_log(folder))
             server = uvicorn.Server(_settings(app, desired))
             try:
                 await _work(folder, fleet, server, listener)

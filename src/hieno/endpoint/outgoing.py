@@ -32,6 +32,7 @@ class Outgoing:
         self.ended_by = ""
         self.failed = False  # on our side: what the client did wrong is no failure
         self.first_byte: float | None = None  # seconds
+        self.tap: Callable[[bytes], None] | None = None  # sees each piece of the body
         self._status = CLIENT_LEFT
         self._finished = False
         self._bytes = 0
@@ -76,6 +77,8 @@ class Outgoing:
         self._bytes += len(data)
         if self.first_byte is None and data:
             self.first_byte = self.seconds
+        if self.tap:
+            self.tap(data)
         try:
             async with asyncio.timeout(self._timeout):
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 @dataclass(frozen=True)
 class Route:
-    """An address, its methods, and whether it needs a key; `/v1/` stands for all below it."""
+    """An address, its methods, and whether it needs a key; one of `BELOW` has all below it."""
 
     path: str
     methods: tuple[str, ...]
@@ -23,7 +23,10 @@ ROUTES = (
     Route("/swagger.json", ("GET",)),
     Route("/metrics", ("GET",)),
     Route("/v1/", ("GET", "POST")),
+    Route("/chat", ("GET", "HEAD"), open=True),
+    Route("/chat/", ("GET", "HEAD", "POST"), open=True),  # its API needs a session
 )
+BELOW = ("/v1/", "/chat/")
 
 _TARGET = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@%/-]+")
 
@@ -36,7 +39,7 @@ def find(raw_path: bytes) -> Route | None:
     for route in ROUTES:
         if path == route.path:
             return route if path != "/v1/" else None
-        if route.path == "/v1/" and path.startswith("/v1/"):
+        if route.path in BELOW and path.startswith(route.path):
             return route if _stays_below(path) else None
     return None
 

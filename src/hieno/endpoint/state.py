@@ -61,6 +61,15 @@ class DeploymentSpec:
 
 
 @dataclass(frozen=True)
+class Page:
+    """What the chat page shows and keeps; `feedback` is the file for ratings, empty where off."""
+
+    title: str = ""
+    max_new_tokens: int = 1024
+    feedback: str = ""
+
+
+@dataclass(frozen=True)
 class Desired:
     """What an endpoint should be; `seed` makes the choice by traffic repeatable.
 
@@ -80,6 +89,7 @@ class Desired:
     retired: Mapping[str, DeploymentSpec] = field(default_factory=dict)
     newest: str = ""
     settled: bool = True
+    page: Page = Page()
 
     def live(self) -> str | None:
         """Return the deployment with the largest share of the traffic."""
@@ -131,8 +141,8 @@ def read_desired(folder: Path) -> Desired | None:
         return None
     with _shape_of(folder / DESIRED):
         specs, retired = _specs(raw["deployments"]), _specs(raw.get("retired", {}))
-        limits = Limits(**raw["limits"])
-        fields = {**raw, "deployments": specs, "retired": retired, "limits": limits}
+        limits, page = Limits(**raw["limits"]), Page(**raw.get("page", {}))
+        fields = {**raw, "deployments": specs, "retired": retired, "limits": limits, "page": page}
         return check(Desired(**fields))
 
 

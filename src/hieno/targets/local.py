@@ -19,7 +19,15 @@ from typing import IO, Any  # Any: a status is JSON
 from hieno import processes
 from hieno.endpoint import control
 from hieno.endpoint.examination import MOST_TOKENS, Question
-from hieno.endpoint.state import BASE, COLOURS, DeploymentSpec, Desired, Limits, read_desired
+from hieno.endpoint.state import (
+    BASE,
+    COLOURS,
+    DeploymentSpec,
+    Desired,
+    Limits,
+    Page,
+    read_desired,
+)
 from hieno.endpoint.watch import Guard
 from hieno.errors import DiskFull, HienoError, Interrupted, MissingInput, is_disk_full, rebuild
 from hieno.files import digest_json, read_manifest, write_json
@@ -76,7 +84,7 @@ class LocalTarget:
             write_json(self._lineage_file(lineage), lineage)
         if _is_held(read_desired(self.project.endpoint), version):
             say("the traffic stays as it was set by hand; `hieno traffic` shows it")
-            control.ensure_running(self.project.endpoint, wait=START_SECONDS)
+            control.ensure_running(self.project.endpoint, wait=START_SECONDS, page=self._page())
             return
         most = min(MOST_TOKENS, self.project.config.serve.max_new_tokens)
         control.deploy(
@@ -87,6 +95,7 @@ class LocalTarget:
             say=say,
             base=self._spec_of_base(base),
             limits=self._limits(),
+            page=self._page(),
             guard=self._guard(),
             questions=[replace(question, max_tokens=most) for question in questions],
         )
@@ -104,7 +113,8 @@ class LocalTarget:
             for name, share in desired.traffic.items()
             if share
         )
-        return status.as_json() if ready and (same or _is_held(desired, version)) else None
+        settled = same or _is_held(desired, version)
+        return status.as_json() if ready and settled and desired.page == self._page() else None
 
     def address(self) -> Address:
         """Return the endpoint's address and its primary key."""
@@ -125,6 +135,15 @@ class LocalTarget:
         return Limits(
             request_timeout=config.endpoint.request_timeout,
             max_concurrent=config.serve.max_requests,
+        )
+
+    def _page(self) -> Page:
+        project = self.project
+        keeps = project.config.endpoint.feedback
+        return Page(
+            title=project.config.name,
+            max_new_tokens=project.config.serve.max_new_tokens,
+            feedback=str(project.feedback) if keeps else "",
         )
 
     def _guard(self) -> Guard:

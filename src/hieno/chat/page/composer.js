@@ -1,0 +1,65 @@
+// The field for a question, and the keys of the page.
+
+import { byId } from "./element.js";
+
+// Return what says whether something is being answered.
+export function composer({ ask, stop, editLast, create }) {
+  const field = byId("question");
+  const send = byId("send");
+  const halt = byId("stop");
+  let busy = false;
+
+  function refresh() {
+    send.disabled = !field.value.trim();
+    send.hidden = busy;
+    halt.hidden = !busy;
+  }
+
+  function submit() {
+    const question = field.value;
+    if (busy || !question.trim()) return;
+    field.value = "";
+    refresh();
+    ask(question);
+  }
+
+  field.addEventListener("input", refresh);
+  byId("composer").addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit();
+  });
+  halt.addEventListener("click", stop);
+  field.addEventListener("keydown", (event) => {
+    if (event.isComposing) return; // Enter chooses a word there
+    if (event.key === "Enter" && !event.shiftKey && !event.altKey) {
+      event.preventDefault();
+      submit();
+    } else if (event.key === "ArrowUp" && !field.value && !busy) {
+      event.preventDefault();
+      editLast();
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (byId("settings").open) return;
+    if (event.key === "Escape" && busy) stop();
+    if (event.altKey && event.code === "KeyN") {
+      event.preventDefault();
+      create();
+    }
+    if (event.key === "/" && !event.target.closest("textarea, input")) {
+      event.preventDefault();
+      field.focus();
+    }
+  });
+  refresh();
+
+  return {
+    focus: () => field.focus(),
+    setBusy(now) {
+      const focused = document.activeElement === halt || document.activeElement === send;
+      busy = now;
+      refresh();
+      if (focused) field.focus();
+    },
+  };
+}
