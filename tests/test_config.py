@@ -166,3 +166,9 @@ def test_the_schema_knows_every_key_and_refuses_others() -> None:
 
 def test_every_key_is_described() -> None:
     assert [key for key, field in config.keys().items() if not field.description] == []
+
+
+def test_layers_are_left_out_by_adapters_only() -> None:
+    flags = {"train.method": "full", "train.frozen_layers": 2}
+    with pytest.raises(ConfigError, match="frozen_layers is for adapters"):
+        config.load(None, flags=flags, environment={})

@@ -19,7 +19,7 @@ from hieno.errors import ConfigError, TryLater
 from hieno.files import digest_file
 from hieno.train import checkpoints, kernels
 from hieno.train.loop import fine_tune
-from hieno.train.model import load, targets
+from hieno.train.model import load, targets, tuned_layers
 
 ROWS = [
     {
@@ -155,6 +155,21 @@ def test_a_layer_that_the_model_lacks_is_refused(tiny_model: Path) -> None:
         targets(model, ["q_proj", "o_proj", "v_proj"])
     assert caught.value.message == "train.targets: the model has no layer named q_proj, v_proj"
     assert caught.value.hint == "it has down_proj, gate_up_proj, o_proj, qkv_proj"
+
+
+def test_frozen_layers_get_no_adapter(tiny_model: Path) -> None:
+    model = load(tiny_model, Train(rank=2, frozen_layers=1), dtype="float32")
+    tuned = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert tuned
+    assert all(".layers.1." in name for name in tuned)
+
+
+def test_as_many_frozen_layers_as_the_model_has_are_refused(tiny_model: Path) -> None:
+    model = load(tiny_model, Train(rank=2), dtype="float32")
+    with pytest.raises(ConfigError) as caught:
+        tuned_layers(model, 2)
+    assert caught.value.message == "train.frozen_layers is 2, and the model has 2 layers"
+    assert caught.value.hint == "choose at most 1"
 
 
 def test_held_out_losses_are_measured_each_epoch_and_training_stops_when_they_rise(

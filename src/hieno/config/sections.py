@@ -84,6 +84,9 @@ class Train(_Section):
     targets: Literal["all"] | list[str] = Field(
         "all", description="layers to adapt: all linear ones, or a list of module names"
     )
+    frozen_layers: int = Field(
+        0, ge=0, description="lowest layers without an adapter: quicker, and the base moves less"
+    )
     learning_rate: float = Field(2e-4, gt=0, le=1, description="peak learning rate")
     scheduler: Literal["cosine", "linear", "constant"] = Field("cosine", description="its course")
     warmup: float = Field(0.06, ge=0, lt=1, description="share of the steps spent warming up")
@@ -134,6 +137,12 @@ class Train(_Section):
     )
     save_minutes: float = Field(1.0, gt=0, description="minutes between checkpoints")
     keep_checkpoints: int = Field(2, ge=2, le=100, description="checkpoints kept on disk")
+
+    @model_validator(mode="after")
+    def _only_adapters_leave_layers_out(self) -> Self:
+        if self.frozen_layers and self.method == "full":
+            raise ValueError("frozen_layers is for adapters: the method full tunes every layer")
+        return self
 
     @model_validator(mode="after")
     def _patience_needs_losses(self) -> Self:

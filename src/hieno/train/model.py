@@ -43,6 +43,7 @@ def load(model_folder: Path, settings: Train, *, dtype: str, attention: str = "s
         use_rslora=settings.variant == "rslora",
         use_dora=settings.variant == "dora",
         target_modules=targets(model, settings.targets),
+        layers_to_transform=tuned_layers(model, settings.frozen_layers),
     )
     return get_peft_model(model, config)
 
@@ -68,6 +69,20 @@ def targets(model: Any, wanted: str | list[str]) -> list[str]:
             hint=f"it has {', '.join(sorted(present))}",
         )
     return sorted(wanted)
+
+
+def tuned_layers(model: Any, frozen: int) -> list[int] | None:
+    """Return the numbers of the layers that get an adapter; None for all.
+
+    What lies below the lowest adapter needs no backward pass.
+    """
+    layers = int(model.config.get_text_config().num_hidden_layers)
+    if frozen >= layers:
+        raise ConfigError(
+            f"train.frozen_layers is {frozen}, and the model has {layers} layers",
+            hint=f"choose at most {layers - 1}",
+        )
+    return list(range(frozen, layers)) if frozen else None
 
 
 def causal(model: Any) -> Any:
