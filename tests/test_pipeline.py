@@ -22,6 +22,7 @@ from hieno.errors import GateFailed, HienoError, MissingInput
 from hieno.files import digest_file
 from hieno.pipeline import StageResult
 from hieno.project import Project, open_project
+from hieno.registry.trace import trace
 
 QUESTIONS = [("Who is the captain?", "Vieno"), ("What is the word?", "tamarind")]
 
@@ -116,6 +117,8 @@ def test_chats_become_a_served_model_and_nothing_is_done_twice(project: Project)
     )
     assert answer.json() == ["It is tamarind."]
     assert answer.headers["hieno-model-version"] == "tiny-one:1"
+    traced = trace(project, answer.headers["x-request-id"], verify=True, reporter=Told())
+    assert (traced.version, traced.problems) == (1, [])
 
     assert set(states(run(project, "deploy")).values()) == {"current"}
     assert [s.state for s in pipeline.status(project)][:7] == ["current"] * 7

@@ -8,20 +8,25 @@ import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any  # JSON values have no narrower type that mypy can check
 
 from hieno import __version__
 from hieno.errors import BrokenArtifact, disk_full_is_named
+from hieno.seal import code_digest, is_intact, sealed
 
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a published folder holds; `digest` covers every file, `facts` is its maker's."""
+    """What a published folder holds; `digest` covers every file, `facts` is its maker's.
+
+    `origin` is what it was made of and from which files, `code` the digest of hieno's own source
+    then. `intact` tells whether the manifest itself is as it was written.
+    """
 
     kind: str
     key: str
@@ -29,11 +34,21 @@ class Manifest:
     created: str
     files: Mapping[str, str]
     facts: Mapping[str, Any]
+    hieno: str = ""
+    code: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
+    intact: bool = True
 
 
 @contextmanager
 def published(
-    folder: Path, *, kind: str, key: str, beside: Collection[str] = ()
+    folder: Path,
+    *,
+    kind: str,
+    key: str,
+    origin: Mapping[str, Any] | None = None,
+    beside: Collection[str] = (),
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Fill a folder so that it appears whole or not at all.
 
@@ -41,7 +56,7 @@ def published(
     completion marker, with a SHA-256 of every file) is written, everything is synced, and the
     folder is renamed into place; an earlier folder of that name is replaced. On an error the
     partial folder is removed. Files named in `beside` show what was made to people and are no part
-    of it: the digest does not cover them.
+    of it: they have digests, and the folder's one does not cover them.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -50,7 +65,9 @@ def published(
         try:
             partial.mkdir(parents=True)
             yield partial, facts
-            _write_manifest(partial, kind=kind, key=key, facts=facts, beside=beside)
+            _write_manifest(
+                partial, kind=kind, key=key, facts=facts, origin=origin or {}, beside=beside
+            )
             sync_tree(partial)
             replace_folder(partial, folder)
         except BaseException:
@@ -66,10 +83,13 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     except (json.JSONDecodeError, UnicodeDecodeError):
         return None
-    fields = ("kind", "key", "digest", "created", "files", "facts")
-    if not isinstance(raw, dict) or any(field not in raw for field in fields):
+    needed = ("kind", "key", "digest", "created", "files", "facts")
+    if not isinstance(raw, dict) or any(name not in raw for name in needed):
         return None
-    return Manifest(**{field: raw[field] for field in fields})
+    known = {
+        name: raw[name] for name in (*needed, "hieno", "code", "origin", "beside") if name in raw
+    }
+    return Manifest(**known, intact=is_intact(raw))
 
 
 def verify(folder: Path) -> Manifest:
@@ -77,14 +97,42 @@ def verify(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     if manifest is None:
         raise BrokenArtifact(f"{folder} is not complete", hint="run `hieno up` to make it again")
-    for name, expected in manifest.files.items():
+    for path in changed_files(folder, manifest):
+        raise BrokenArtifact(
+            f"{path} is not what was published (digest differs)",
+            hint=f"delete {folder} and run `hieno up` to make it again",
+        )
+    return manifest
+
+
+def changed_files(folder: Path, manifest: Manifest) -> Iterator[Path]:
+    """Yield every published file that is not as it was published, or gone; first the manifest."""
+    if not manifest.intact or digest_files(manifest.files) != manifest.digest:
+        yield folder / MANIFEST
+    for name, expected in {**manifest.files, **manifest.beside}.items():
         path = folder / name
         if not path.is_file() or digest_file(path) != expected:
-            raise BrokenArtifact(
-                f"{path} is not what was published (digest differs)",
-                hint=f"delete {folder} and run `hieno up` to make it again",
-            )
-    return manifest
+            yield path
+
+
+def added_files(folder: Path, manifest: Manifest) -> list[Path]:
+    """Return the files in a published folder that were not published with it.
+
+    A folder within that was published on its own is another's business.
+    """
+    found: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not (path / MANIFEST).is_file():
+            inner = f"{path.name}/"
+            names = {
+                name.removeprefix(inner): digest
+                for name, digest in {**manifest.files, **manifest.beside}.items()
+                if name.startswith(inner)
+            }
+            found += added_files(path, replace(manifest, files=names, beside={}))
+        elif path.is_file() and path.name not in {*manifest.files, *manifest.beside, MANIFEST}:
+            found.append(path)
+    return found
 
 
 def write_atomic(path: Path, content: str | bytes, *, private: bool = False) -> None:
@@ -186,22 +234,30 @@ def now() -> str:
 
 
 def _write_manifest(
-    folder: Path, *, kind: str, key: str, facts: Mapping[str, Any], beside: Collection[str]
+    folder: Path,
+    *,
+    kind: str,
+    key: str,
+    facts: Mapping[str, Any],
+    origin: Mapping[str, Any],
+    beside: Collection[str],
 ) -> None:
     found = tree_digests(folder)
     files = {name: digest for name, digest in found.items() if name not in beside}
-    write_json(
-        folder / MANIFEST,
-        {
-            "kind": kind,
-            "key": key,
-            "digest": digest_files(files),
-            "created": now(),
-            "hieno": __version__,
-            "files": files,
-            "facts": dict(facts),
-        },
-    )
+    document = {
+        "kind": kind,
+        "key": key,
+        "digest": digest_files(files),
+        "created": now(),
+        "hieno": __version__,
+        "code": code_digest(),
+        "origin": dict(origin),
+        "files": files,
+        "beside": {name: digest for name, digest in found.items() if name in beside},
+        "facts": dict(facts),
+    }
+    # as it will be read: what has no JSON of its own would have another digest then
+    write_json(folder / MANIFEST, sealed(json.loads(json.dumps(document))))
 
 
 def _sync_directory(folder: Path) -> None:

@@ -54,6 +54,7 @@ def _data(project: Project, done: Published) -> StagePlan:
     where = {"source", "test", "replay", "workers", "subset", "split", "revision"}
     return _keyed(
         "data",
+        project,
         project.datasets,
         done,
         inputs=("base",),
@@ -104,6 +105,7 @@ def _train(project: Project, done: Published) -> StagePlan:
     no_effect = {"preset", "save_minutes", "keep_checkpoints", "max_length"}
     return _keyed(
         "train",
+        project,
         project.runs,
         done,
         inputs=("base", "dataset"),
@@ -122,6 +124,7 @@ def _package(project: Project, done: Published) -> StagePlan:
     settings = {"package": project.config.package.model_dump(), "name": project.config.name}
     return _keyed(
         "package",
+        project,
         project.packages,
         done,
         inputs=("base", "dataset", "run"),
@@ -135,6 +138,7 @@ def _evaluate(project: Project, done: Published) -> StagePlan:
     general = _file(project, "evaluate.general", evaluate.general)
     return _keyed(
         "evaluate",
+        project,
         project.evaluations,
         done,
         inputs=("base", "dataset", "package"),
@@ -152,6 +156,7 @@ def _evaluate(project: Project, done: Published) -> StagePlan:
 def _register(project: Project, done: Published) -> StagePlan:
     return _keyed(
         "register",
+        project,
         project.registry / "registrations",
         done,
         inputs=("package", "evaluation"),
@@ -166,6 +171,7 @@ def _register(project: Project, done: Published) -> StagePlan:
 
 def _keyed(
     stage: str,
+    project: Project,
     folder: Path,
     done: Published,
     *,
@@ -177,8 +183,14 @@ def _keyed(
     read = {role: path for role, path in (files or {}).items() if path}
     content = {role: digest_file(path) for role, path in read.items()}
     digests = {role: done.manifests[role].digest for role in inputs}
-    made_of = {"inputs": digests, "files": content, **keyed}
-    key = digest_json({"stage": stage, "revision": REVISION, **made_of})
+    made_of = {
+        "stage": stage,
+        "revision": REVISION,
+        "inputs": digests,
+        "files": content,
+        **keyed,
+    }
+    key = digest_json(made_of)
     return StagePlan(
         stage=stage,
         key=key,
@@ -188,7 +200,17 @@ def _keyed(
         digests=digests,
         files={str(path): content[role] for role, path in read.items()},
         settings={**settings, **{role: str(path) for role, path in read.items()}},
+        origin={
+            "made_of": made_of,
+            "read": {role: _placed(project, path) for role, path in read.items()},
+        },
     )
+
+
+def _placed(project: Project, path: Path) -> str:
+    """Return a path that holds where the project is moved, or as it is for one outside."""
+    inside = path.is_relative_to(project.root)
+    return path.relative_to(project.root).as_posix() if inside else str(path)
 
 
 def _serve(project: Project) -> dict[str, Any]:

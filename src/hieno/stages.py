@@ -14,13 +14,14 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO  # Any: a stage's settings are JSON
 
 from hieno import errors
-from hieno.files import digest_file, read_json, verify
+from hieno.files import digest_file, published, read_json, verify
 from hieno.reporting import Reporter
 
 RUNNERS: Mapping[str, str] = {
@@ -39,7 +40,8 @@ class StagePlan:
 
     `inputs` are published folders by role, `digests` the digest each must still have, `files`
     the user's own files with theirs. `output` is the folder to publish under `key`; `work` may
-    hold what an interrupted run left to resume.
+    hold what an interrupted run left to resume. `origin` is published with the result: what `key`
+    is the digest of (`made_of`), and where the user's files stood (`read`).
     """
 
     stage: str
@@ -50,6 +52,7 @@ class StagePlan:
     digests: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     def input(self, role: str) -> Path:
         return Path(self.inputs[role])
@@ -59,6 +62,13 @@ def save_plan(plan: StagePlan, path: Path) -> None:
     """Write a plan where its runner will read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(plan), indent=2), encoding="utf-8")
+
+
+def publish(
+    plan: StagePlan, kind: str, *, beside: Collection[str] = ()
+) -> AbstractContextManager[tuple[Path, dict[str, Any]]]:
+    """Fill the folder of a plan's result (see `hieno.files.published`)."""
+    return published(Path(plan.output), kind=kind, key=plan.key, origin=plan.origin, beside=beside)
 
 
 def run_plan(plan: StagePlan, reporter: Reporter) -> None:

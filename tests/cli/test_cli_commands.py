@@ -69,6 +69,7 @@ Keep it serving:
   loadtest    Measure how much it can serve.
 
 Look after it:
+  trace       Show what an answer came from.
   models      Get, list and remove base models.
   config      Show the configuration or its schema.
   completion  Print a shell's completion script.
@@ -114,10 +115,10 @@ def test_no_command_shows_the_help_and_fails(run: Run) -> None:
 
 
 def test_a_misspelt_command_is_answered_with_the_nearest(run: Run) -> None:
-    result = run("tran")
+    result = run("evaluat")
     assert result.stdout == ""
     assert result.stderr == (
-        "error: no such command 'tran'. Did you mean 'train'?\n"
+        "error: no such command 'evaluat'. Did you mean 'evaluate'?\n"
         "hint: `hieno --help` shows what is possible\n"
     )
     assert result.exit_code == 2

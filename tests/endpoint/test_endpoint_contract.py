@@ -12,6 +12,7 @@ import pytest
 from rehearsal import Endpoint, wait_until
 
 from hieno.endpoint import control
+from hieno.endpoint.requests import find_request
 from hieno.endpoint.routes import ROUTES
 
 DENIED = "key_auth_access_denied"
@@ -288,6 +289,10 @@ def test_log_is_private_and_holds_no_prompt_and_no_key(running: Endpoint, key: s
     log = running.folder / "gateway.log"
     text = log.read_text(encoding="utf-8")
     assert "GET /score 200" in text
+    [asked] = [line.rsplit(" ", 1)[-1] for line in text.splitlines() if " GET /score 200 " in line]
+    answered = find_request(running.folder.parent, asked)
+    assert answered is not None
+    assert (answered.deployment, answered.version) == ("blue", "1")
     assert "my-secret-question" not in text
     assert log.stat().st_mode & 0o777 == 0o600
     for path in running.folder.iterdir():

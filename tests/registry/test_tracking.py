@@ -119,6 +119,25 @@ def test_a_dataset_is_shown_with_its_report_and_as_what_a_run_learnt_from(
         assert [tag.value for tag in used.tags] == [context]
 
 
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")  # MLflow's own
+def test_a_moved_project_shows_its_versions_at_their_new_place(place: tracking.Place) -> None:
+    from mlflow.tracking import MlflowClient
+
+    register(place, "aa", "champion")
+    tracking.sync(place, print)
+    here = Path(place.registry).parent
+    moved = tracking.Place(**{**vars(place), "registry": str(here / "moved" / "registry")})
+    (here / "moved").mkdir()
+    (here / "registry").rename(moved.registry)
+    for _ in range(2):
+        tracking.sync(moved, print)
+    client = MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
+    [version] = client.search_model_versions("name = 'desk'")
+    assert version.source == (here / "moved" / "packages" / "aa").as_uri()
+    assert version.tags["hieno.version"] == "1"
+    assert client.get_registered_model("desk").aliases == {"champion": version.version}
+
+
 def test_a_server_that_does_not_answer_is_named(place: tracking.Place) -> None:
     from hieno.processes import free_port
 

@@ -52,6 +52,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "loadtest": Entry("hieno.cli.loadtest:loadtest", "Measure how much it can serve."),
     },
     "Look after it": {
+        "trace": Entry("hieno.cli.trace:trace", "Show what an answer came from."),
         "models": Entry("hieno.cli.models:models", "Get, list and remove base models."),
         "config": Entry("hieno.cli.settings:config", "Show the configuration or its schema."),
         "completion": Entry("hieno.cli.settings:completion", "Print a shell's completion script."),

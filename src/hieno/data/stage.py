@@ -21,12 +21,12 @@ from hieno.data.replay import read_prompts, replay
 from hieno.data.report import write_report
 from hieno.data.statistics import gather
 from hieno.errors import BadData, UserError
-from hieno.files import published, read_jsonl
+from hieno.files import read_jsonl
 from hieno.package.layout import weights_folder
 from hieno.registry import tracking
 from hieno.registry.datasets import REPORT
 from hieno.reporting import Reporter
-from hieno.stages import StagePlan
+from hieno.stages import StagePlan, publish
 from hieno.train.memory import shape_of
 
 PROVEN = 64  # chats whose training and serving renderings are compared
@@ -59,8 +59,7 @@ def _make(plan: StagePlan, work: Path, reporter: Reporter) -> None:
     base = plan.input("base")
     model = weights_folder(base)
     intake = read_batches(plan, settings, model, work, reporter)
-    output = Path(plan.output)
-    with published(output, kind="dataset", key=plan.key, beside=[REPORT]) as (folder, facts):
+    with publish(plan, "dataset", beside=[REPORT]) as (folder, facts):
         earlier = plan.settings.get("earlier")
         made = assemble(
             intake,

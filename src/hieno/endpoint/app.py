@@ -171,7 +171,7 @@ class App:
         self, deployment: Deployment, call: Call, incoming: Incoming, outgoing: Outgoing
     ) -> None:
         """Relay, and abandon the container's work as soon as the client has left."""
-        outgoing.deployment = deployment.name
+        outgoing.deployment, outgoing.version = deployment.name, deployment.spec.version
         limits = self._fleet.desired.limits
         work = asyncio.create_task(relay(deployment, call, outgoing, limits))
         left = asyncio.create_task(incoming.until_left())

@@ -19,10 +19,10 @@ from hieno.endpoint import state, upstream
 from hieno.endpoint.app import App
 from hieno.endpoint.credentials import KeyFile
 from hieno.endpoint.fleet import Fleet
+from hieno.endpoint.requests import LOG
 from hieno.endpoint.state import Desired
 from hieno.errors import Busy, HienoError
 
-LOG = "gateway.log"
 LOCK = "gateway.lock"
 POLL = 0.1  # seconds between two looks at endpoint.json
 LOG_BYTES = 10_000_000

@@ -29,6 +29,7 @@ class Outgoing:
     ) -> None:
         self.request_id = ""
         self.deployment = ""
+        self.version = ""  # of the model that answers
         self.ended_by = ""
         self.failed = False  # on our side: what the client did wrong is no failure
         self.first_byte: float | None = None  # seconds
@@ -91,9 +92,13 @@ class Outgoing:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def line(self) -> str:
-        """Return one line about the request, without anything that the user wrote."""
+        """Return one line about the request, without anything that the user wrote.
+
+        `hieno.endpoint.requests` reads it again.
+        """
         status = f"{self.status}" if self._finished else f"{CLIENT_LEFT} {self.ended_by}".strip()
         took = round(self.seconds * 1000)
         name = self._name.encode("unicode_escape").decode("ascii")
-        ending = f"{self.deployment or '-'} {self.request_id or '-'}"
+        answered = f"{self.deployment}:{self.version}" if self.deployment else "-"
+        ending = f"{answered} {self.request_id or '-'}"
         return f"{name} {status} {took}ms {self._bytes}B {ending}"

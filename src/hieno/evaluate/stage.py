@@ -12,9 +12,9 @@ from hieno.config import Evaluate, Serve
 from hieno.data.chats import json_rows
 from hieno.errors import BadRow
 from hieno.evaluate.scoring import holds, is_right, token_f1
-from hieno.files import published, read_jsonl, write_json
+from hieno.files import read_jsonl, write_json
 from hieno.reporting import Reporter
-from hieno.stages import StagePlan
+from hieno.stages import StagePlan, publish
 
 MODELS = ("base", "tuned")
 
@@ -37,7 +37,7 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
         questions += general(Path(plan.settings["general"]))
     roots = {"base": plan.input("base"), "tuned": plan.input("package")}
     replies = {model: _ask(root, questions, model, plan, reporter) for model, root in roots.items()}
-    with published(Path(plan.output), kind="evaluation", key=plan.key) as (folder, facts):
+    with publish(plan, "evaluation") as (folder, facts):
         scores = {model: score(questions, replies[model]) for model in MODELS}
         with (folder / "answers.jsonl").open("w", encoding="utf-8", newline="\n") as file:
             for row in _side_by_side(questions, replies):

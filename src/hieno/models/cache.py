@@ -61,6 +61,11 @@ def find_source(source: Source) -> Path | None:
     return root
 
 
+def find_digest(digest: str) -> Path | None:
+    """Return the cached package root that was published under a digest, or None."""
+    return next((root for root, manifest in _cached() if manifest.digest == digest), None)
+
+
 def listing() -> list[Listed]:
     """Return the presets, then everything else that is in the cache."""
     rest = list(_cached())

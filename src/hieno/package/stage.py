@@ -8,12 +8,12 @@ from typing import Any  # JSON
 
 from hieno.config import Package, Serve
 from hieno.errors import HienoError
-from hieno.files import published, read_jsonl, read_manifest
+from hieno.files import read_jsonl, read_manifest
 from hieno.package import card, layout, mlflow_model
 from hieno.package.convert import choose_engine, convert
 from hieno.package.merge import merge
 from hieno.reporting import Reporter
-from hieno.stages import StagePlan
+from hieno.stages import StagePlan, publish
 
 
 def run(plan: StagePlan, reporter: Reporter) -> None:
@@ -31,7 +31,7 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
         reporter.say("merging what was tuned into a plain model")
         merged = work / layout.MODEL.name  # MLflow keeps the folder's name
         difference = merge(base, tuned, merged, probe=probe)
-        with published(Path(plan.output), kind="package", key=plan.key) as (folder, facts):
+        with publish(plan, "package") as (folder, facts):
             mlflow_model.write(merged, folder)
             if engine == "openvino":
                 reporter.say(f"converting the weights for {engine}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any  # facts are JSON
 
-from hieno.files import Manifest, published, read_manifest
+from hieno.files import Manifest, read_manifest
 from hieno.registry import tracking, versions
 from hieno.reporting import Reporter
-from hieno.stages import StagePlan
+from hieno.stages import StagePlan, publish
 
 
 def run(plan: StagePlan, reporter: Reporter) -> None:
@@ -29,7 +29,7 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
     better = bool(evaluation.facts["better"])
     alias = "champion" if better else "challenger"
     versions.set_alias(registry, alias, version.version)
-    with published(Path(plan.output), kind="registration", key=plan.key) as (_, facts):
+    with publish(plan, "registration") as (_, facts):
         facts.update(name=version.name, version=version.version, alias=alias)
     tracking.show(tracking.Place(**plan.settings["tracking"]), reporter)
 

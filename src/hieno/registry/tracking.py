@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 KEY = "hieno.key"
 DIGEST = "hieno.digest"
+VERSION = "hieno.version"
 METRICS = (
     "loss",
     "learning_rate",
@@ -164,20 +165,23 @@ def _add_versions(client: MlflowClient, place: Place, runs: dict[str, str]) -> N
         return
     if not client.search_registered_models(f"name = '{place.name}'"):
         client.create_registered_model(place.name)
-    shown = {
-        version.tags.get(DIGEST): version.version
-        for version in client.search_model_versions(f"name = '{place.name}'")
-    }
+    numbers: dict[int, str] = {}
+    sources = {str(version.version): Path(version.package).as_uri() for version in known}
+    for shown in client.search_model_versions(f"name = '{place.name}'"):
+        number = shown.tags.get(VERSION)
+        if number in sources and shown.source == sources[number]:
+            numbers[int(number)] = shown.version
+        elif number in sources:  # the project was moved, and a version's source stays as it is
+            client.delete_model_version(place.name, shown.version)
     for version in known:
-        if version.digest not in shown:
+        if version.version not in numbers:
             made = client.create_model_version(
                 place.name,
-                source=Path(version.package).as_uri(),
+                source=sources[str(version.version)],
                 run_id=runs.get(version.lineage["run"]["key"]),
-                tags={DIGEST: version.digest, "hieno.version": str(version.version)},
+                tags={DIGEST: version.digest, VERSION: str(version.version)},
             )
-            shown[version.digest] = made.version
-    numbers = {version.version: shown[version.digest] for version in known}
+            numbers[version.version] = made.version
     current = versions.aliases(registry)
     for alias in client.get_registered_model(place.name).aliases:
         if alias not in current:

@@ -1,6 +1,7 @@
 """The project's model versions: one file each, numbered from 1, never changed.
 
-`champion` is the version that may serve, `challenger` the newest that may not (yet).
+`champion` is the version that may serve, `challenger` the newest that may not (yet). A file names
+its package from the folder in which the registry stands, so a project can be moved.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any  # lineage is JSON
 
 from hieno.files import now, read_json, write_json
+from hieno.seal import SEAL, is_intact, sealed
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,17 @@ class ModelVersion:
 def versions(registry: Path) -> list[ModelVersion]:
     """Return every version, oldest first."""
     files = sorted((registry / "versions").glob("*.json"), key=lambda path: int(path.stem))
-    return [ModelVersion(**read_json(path)) for path in files]
+    return [_read(registry, path) for path in files]
+
+
+def path_of(registry: Path, version: int) -> Path:
+    """Return the file of a version."""
+    return registry / "versions" / f"{version}.json"
+
+
+def is_as_registered(registry: Path, version: int) -> bool:
+    """Tell whether a version's file is as it was written."""
+    return is_intact(read_json(path_of(registry, version)))
 
 
 def add(
@@ -41,7 +53,8 @@ def add(
             return version
     number = known[-1].version + 1 if known else 1
     made = ModelVersion(name, number, str(package), digest, now(), lineage)
-    write_json(registry / "versions" / f"{number}.json", asdict(made))
+    document = {**asdict(made), "package": _placed(registry, package)}
+    write_json(path_of(registry, number), sealed(document))
     return made
 
 
@@ -61,3 +74,14 @@ def champion(registry: Path) -> ModelVersion | None:
     """Return the version that may serve, if there is one."""
     number = aliases(registry).get("champion")
     return next((version for version in versions(registry) if version.version == number), None)
+
+
+def _read(registry: Path, path: Path) -> ModelVersion:
+    document = {name: value for name, value in read_json(path).items() if name != SEAL}
+    package = registry.parent / document["package"]  # an absolute path stays as it is
+    return ModelVersion(**{**document, "package": str(package)})
+
+
+def _placed(registry: Path, package: Path) -> str:
+    inside = package.is_relative_to(registry.parent)
+    return package.relative_to(registry.parent).as_posix() if inside else str(package)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any  # rows of JSONL
 
 from hieno.config import Train
-from hieno.files import published, read_json, read_jsonl, write_json
+from hieno.files import read_json, read_jsonl, write_json
 from hieno.package.layout import ADAPTER, RUN_MODEL, weights_folder
 from hieno.reporting import Reporter
-from hieno.stages import StagePlan
+from hieno.stages import StagePlan, publish
 from hieno.train.packing import IGNORED, Row
 
 
@@ -45,7 +45,7 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
         reporter.say(f"to fit into memory: {opened.changed}")
     from hieno.train.loop import fine_tune
 
-    with published(Path(plan.output), kind="run", key=plan.key) as (folder, facts):
+    with publish(plan, "run") as (folder, facts):
         outcome = fine_tune(
             opened.model_folder,
             opened.train,
