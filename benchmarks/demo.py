@@ -70,7 +70,8 @@ def evaluation(root: Path) -> dict[str, Any]:
     reports = sorted(
         (root / ".hieno" / "evaluations").glob("*/report.json"), key=lambda p: p.stat().st_mtime
     )
-    scores: dict[str, Any] = json.loads(reports[-1].read_text(encoding="utf-8"))
+    report = json.loads(reports[-1].read_text(encoding="utf-8"))
+    scores: dict[str, Any] = report["scores"]
     return scores
 
 

@@ -64,6 +64,8 @@ train:
   dtype: float32
 package:
   engine: transformers
+evaluate:
+  general: none
 endpoint:
   name: tiny-one
 """,
@@ -180,7 +182,9 @@ def test_a_model_that_learnt_nothing_is_not_served(project: Project) -> None:
     with pytest.raises(GateFailed) as caught:
         run(untrained, "deploy")
     assert caught.value.exit_code == 5
-    assert caught.value.message == "version 1 is not better than its base, so it is not served"
+    assert caught.value.message == (
+        "version 1 may not serve: not better than its base: right answers 0% -> 0%"
+    )
     assert control.status(project.endpoint) is None
 
 

@@ -61,7 +61,7 @@ def package(facts: Facts) -> str:
 
 
 def evaluate(facts: Facts) -> str:
-    """Compare base and tuned model."""
+    """Compare base and tuned model, and say what the gate says."""
     base, tuned = facts["scores"]["base"], facts["scores"]["tuned"]
     parts = []
     if tuned["facts"]["of"]:
@@ -72,12 +72,13 @@ def evaluate(facts: Facts) -> str:
         known = tuned["general"]
         parts.append(f"general {base['general']['right']} -> {known['right']} of {known['of']}")
         parts.append(f"bleed {tuned['bleed']}")
-    return ", ".join(parts) or "nothing was held out"
+    return f"{facts['verdict']['word']}: {', '.join(parts) or 'nothing was held out'}"
 
 
 def register(facts: Facts) -> str:
     """Name the version and its alias."""
-    return f"{facts['name']} version {facts['version']}, {facts['alias']}"
+    forced = ", forced past the gate" if facts["gate"]["waiver"] else ""
+    return f"{facts['name']} version {facts['version']}, {facts['alias']}{forced}"
 
 
 def deploy(status: Facts) -> str:

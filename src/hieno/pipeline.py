@@ -12,12 +12,14 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal  # Any: details are JSON
 
 from hieno import describe, models
 from hieno.endpoint.examination import Question
 from hieno.errors import BrokenArtifact, GateFailed, MissingInput, TryLater, UsageError
+from hieno.evaluate.stage import spread
 from hieno.files import read_jsonl, read_manifest, verify
 from hieno.flow import conversation
 from hieno.flow import stage as flow
@@ -26,6 +28,7 @@ from hieno.package.layout import engine_folder
 from hieno.plans import Published, plan
 from hieno.project import Project, locked
 from hieno.registry.versions import aliases, champion
+from hieno.registry.waivers import waive
 from hieno.reporting import Reporter
 from hieno.targets import Target, open_target
 
@@ -49,6 +52,7 @@ class StageResult:
 class _Work:
     project: Project
     target: Target
+    force: bool = False
     published: Published = field(default_factory=Published)
 
 
@@ -68,23 +72,28 @@ def run(
     project: Project,
     *,
     until: str = "flow",
+    force: bool = False,
     reporter: Reporter,
     on_result: Callable[[StageResult], None] = lambda result: None,
 ) -> list[StageResult]:
     """Bring a project to the described state up to a stage, doing nothing twice.
 
     `on_result` is told of each stage as it ends. What an interrupted call had begun is resumed.
+    Raises `GateFailed` after a registration that may not serve; `force` lets it serve all the
+    same, which its lineage keeps.
     """
     if until not in STAGES:
         raise UsageError(f"there is no stage {until!r}", hint=f"stages: {', '.join(STAGES)}")
     results = []
     with locked(project):
-        work = _Work(project, open_target(project))
+        work = _Work(project, open_target(project), force)
         for name in list(STAGES)[: list(STAGES).index(until) + 1]:
             reporter.stage(name)
             result = _bring_up(name, work, reporter)
             results.append(result)
             on_result(result)
+            if name == "register":
+                _refuse(result.details, project)
     return results
 
 
@@ -191,12 +200,53 @@ def _heavy(name: str, role: str) -> _Stage:
     return _Stage(look, make, getattr(describe, name))
 
 
+def _look_evaluate(work: _Work) -> Details | None:
+    details = _EVALUATE.look(work)
+    if details is None:
+        return None
+    folder, show = Path(details["folder"]), work.project.config.evaluate.show
+    rows = list(read_jsonl(folder / "examples.jsonl"))
+    return {**details, "shown": [_example(row) for row in spread(rows, show)]}
+
+
+def _example(row: Mapping[str, Any]) -> dict[str, str]:
+    replies = {model: row[model]["reply"] for model in ("base", "tuned")}
+    return {"question": row["messages"][-1]["content"], **replies}
+
+
 def _look_register(work: _Work) -> Details | None:
+    if work.force:
+        _waive(work)
     details = _REGISTER.look(work)
     if details is None:
         return None
     current = aliases(work.project.registry).get(details["alias"]) == details["version"]
     return details if current else None
+
+
+def _waive(work: _Work) -> None:
+    package, evaluation = (work.published.manifests[role] for role in ("package", "evaluation"))
+    gate = evaluation.facts["gate"]
+    if not gate["passed"]:
+        waive(
+            work.project.registry,
+            package=package.digest,
+            evaluation=evaluation.digest,
+            reasons=gate["reasons"],
+        )
+
+
+def _refuse(registered: Details, project: Project) -> None:
+    if registered["alias"] == "champion":
+        return
+    serving = champion(project.registry)
+    kept = f"; version {serving.version} stays champion" if serving else ""
+    raise GateFailed(
+        f"version {registered['version']} may not serve{kept}: "
+        + "; ".join(registered["gate"]["reasons"]),
+        hint="`hieno evaluate` shows the comparison; `hieno register --force` lets it serve all the"
+        " same, and its lineage says so",
+    )
 
 
 def _look_deploy(work: _Work) -> Details | None:
@@ -212,8 +262,8 @@ def _make_deploy(work: _Work, reporter: Reporter) -> bool:
     registered = work.published.manifests["registration"].facts
     if version is None or version.version != registered["version"]:
         raise GateFailed(
-            f"version {registered['version']} is not better than its base, so it is not served",
-            hint="`hieno status` shows the comparison; more chats or epochs may help",
+            f"version {registered['version']} is not the champion any more",
+            hint="type the same command again",
         )
     if verify(Path(version.package)).digest != version.digest:
         raise BrokenArtifact(
@@ -250,19 +300,21 @@ def _look_flow(work: _Work) -> Details | None:
 
 def _make_flow(work: _Work, reporter: Reporter) -> bool:
     published = work.published.manifests
-    shown = [example["question"] for example in published["evaluation"].facts["shown"]]
-    questions = [*shown, *conversation.QUESTIONS][:2]
+    examples = read_jsonl(work.published.folders["evaluation"] / "examples.jsonl")
+    asked = [row["messages"][-1]["content"] for row in islice(examples, 2)]
+    questions = [*asked, *conversation.QUESTIONS][:2]
     flow.make(work.project, work.target.address(), published["package"].digest, questions, reporter)
     return False
 
 
+_EVALUATE = _heavy("evaluate", "evaluation")
 _REGISTER = _heavy("register", "registration")
 STAGES: Mapping[str, _Stage] = {
     "model": _Stage(_look_model, _make_model, describe.model),
     "data": _heavy("data", "dataset"),
     "train": _heavy("train", "run"),
     "package": _heavy("package", "package"),
-    "evaluate": _heavy("evaluate", "evaluation"),
+    "evaluate": _Stage(_look_evaluate, _EVALUATE.make, _EVALUATE.describe),
     "register": _Stage(_look_register, _REGISTER.make, _REGISTER.describe),
     "deploy": _Stage(_look_deploy, _make_deploy, describe.deploy),
     "flow": _Stage(_look_flow, _make_flow, describe.flow),

@@ -13,9 +13,12 @@ from typing import Any  # settings are JSON
 
 from hieno.data.sources import files, hub_name
 from hieno.errors import MissingInput
+from hieno.evaluate.questions import SHIPPED, TEXTS
 from hieno.files import Manifest, digest_file, digest_json, read_manifest
 from hieno.project import Project
-from hieno.registry import tracking
+from hieno.registry import tracking, versions
+from hieno.registry.versions import ModelVersion
+from hieno.registry.waivers import waiver
 from hieno.stages import StagePlan
 
 REVISION = 3  # raised when a stage would make something else from the same inputs
@@ -134,26 +137,54 @@ def _package(project: Project, done: Published) -> StagePlan:
 
 
 def _evaluate(project: Project, done: Published) -> StagePlan:
-    evaluate = project.config.evaluate
-    general = _file(project, "evaluate.general", evaluate.general)
+    evaluate, gate = project.config.evaluate, project.config.gate.model_dump()
+    own = evaluate.general not in ("shipped", "none")
+    general = _file(project, "evaluate.general", evaluate.general) if own else None
+    rival = _rival(project, done)
+    given = Published(dict(done.folders), dict(done.manifests))
+    if rival and (manifest := read_manifest(Path(rival.package))):
+        given.add("champion", Path(rival.package), manifest)
+    asked = {"max_new_tokens": evaluate.max_new_tokens, "general": own or evaluate.general}
+    shipped = [] if evaluate.general == "none" else [digest_file(path) for path in (SHIPPED, TEXTS)]
     return _keyed(
         "evaluate",
         project,
         project.evaluations,
-        done,
-        inputs=("base", "dataset", "package"),
+        given,
+        inputs=("base", "dataset", "run", "package", *(["champion"] if rival else [])),
         settings={
             "evaluate": evaluate.model_dump(),
+            "gate": gate,
             "engine": done.manifests["package"].facts["engine"],
             "serve": _serve(project),
             "general": None,
+            "champion": rival
+            and {
+                "version": rival.version,
+                "same_base": rival.lineage["base"]["digest"] == done.manifests["base"].digest,
+            },
         },
-        keyed={"evaluate": evaluate.model_dump(exclude={"general"})},
+        keyed={"evaluate": asked, "gate": gate, "shipped": shipped},
         files={"general": general},
     )
 
 
+def _rival(project: Project, done: Published) -> ModelVersion | None:
+    """Return the version that a package has to hold its own against, if there is one.
+
+    That is the champion; for the champion itself, the one that it was registered against, so that
+    becoming champion changes nothing in its own evaluation. None where its package is gone.
+    """
+    known = {version.version: version for version in versions.versions(project.registry)}
+    found = versions.champion(project.registry)
+    if found and found.digest == done.manifests["package"].digest:
+        found = known.get(found.lineage.get("champion") or 0)
+    return found if found and read_manifest(Path(found.package)) else None
+
+
 def _register(project: Project, done: Published) -> StagePlan:
+    digests = {role: done.manifests[role].digest for role in ("package", "evaluation")}
+    waived = waiver(project.registry, **digests)
     return _keyed(
         "register",
         project,
@@ -164,8 +195,9 @@ def _register(project: Project, done: Published) -> StagePlan:
             "name": project.config.name,
             "registry": str(project.registry),
             "tracking": asdict(tracking.place(project)),
+            "waiver": waived,
         },
-        keyed={"name": project.config.name},
+        keyed={"name": project.config.name, "waiver": waived},
     )
 
 

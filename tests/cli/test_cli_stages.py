@@ -43,17 +43,20 @@ class Pipeline:
     fails: Exception | None = None
     asked: list[str] = field(default_factory=list)
     projects: list[Project] = field(default_factory=list)
+    forced: list[bool] = field(default_factory=list)
 
     def run(
         self,
         project: Project,
         *,
         until: str,
+        force: bool,
         reporter: Any,
         on_result: Callable[[Result], None],
     ) -> list[Result]:
         self.asked.append(until)
         self.projects.append(project)
+        self.forced.append(force)
         for result in RESULTS:
             reporter.stage(result.stage)
             reporter.say(f"{result.stage} talks")
@@ -103,6 +106,15 @@ def test_a_stage_prints_a_line_for_each_result_on_stdout_and_talk_on_stderr(
     )
     assert result.stderr == "model talks\ndata talks\ntrain talks\n"
     assert result.exit_code == 0
+
+
+@pytest.mark.usefixtures("project")
+def test_only_force_goes_past_the_gate(run: Run, pipeline: Pipeline) -> None:
+    for command in ("register", "deploy", "up"):
+        run(command)
+        run(command, "--force")
+    assert pipeline.forced == [False, True] * 3
+    assert run("evaluate", "--force").exit_code == 2
 
 
 @pytest.mark.usefixtures("project")

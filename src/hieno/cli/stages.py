@@ -17,21 +17,30 @@ if TYPE_CHECKING:
     from hieno.project import Project
 
 
-def _stage(name: str, help: str, *, section: str | None = None, until: str = "") -> click.Command:
+def _stage(
+    name: str, help: str, *, section: str | None = None, until: str = "", gated: bool = False
+) -> click.Command:
     """Make the command that runs the pipeline up to and with one stage."""
 
     @project_options(section)
-    def command(project: Project, as_json: bool) -> None:
-        bring_up(project, until=until or name, as_json=as_json)
+    def command(project: Project, as_json: bool, force: bool = False) -> None:
+        bring_up(project, until=until or name, force=force, as_json=as_json)
 
-    return click.command(name, help=help)(command)
+    return click.command(name, help=help)(_FORCE(command) if gated else command)
+
+
+_FORCE = click.option(
+    "--force",
+    is_flag=True,
+    help="Let the model serve even if the gate says no; its lineage says so.",
+)
 
 
 package = _stage("package", "Make the tuned model ready to be served.", section="package")
 evaluate = _stage("evaluate", "Compare the tuned model with its base.", section="evaluate")
-register = _stage("register", "Give the package a version.")
-deploy = _stage("deploy", "Put the version behind the endpoint.", section="endpoint")
-up = _stage("up", "Do whatever of all this is not done yet.", until="flow")
+register = _stage("register", "Give the package a version.", section="gate", gated=True)
+deploy = _stage("deploy", "Put the version behind the endpoint.", section="endpoint", gated=True)
+up = _stage("up", "Do whatever of all this is not done yet.", until="flow", gated=True)
 
 
 @click.command()
@@ -57,7 +66,7 @@ def down(project: Project, as_json: bool) -> None:
     emit({"stopped": stopped}, "\n".join(lines), as_json=as_json)
 
 
-def bring_up(project: Project, *, until: str, as_json: bool) -> None:
+def bring_up(project: Project, *, until: str, as_json: bool, force: bool = False) -> None:
     """Run the pipeline and print a line for each stage as it ends, or one document at the end."""
     from hieno import pipeline
 
@@ -69,7 +78,7 @@ def bring_up(project: Project, *, until: str, as_json: bool) -> None:
             click.echo(stage_line(result))
 
     try:
-        results = pipeline.run(project, until=until, reporter=telling, on_result=show)
+        results = pipeline.run(project, until=until, force=force, reporter=telling, on_result=show)
     finally:
         telling.close()
     document = {"project": str(project.root), "stages": [asdict(result) for result in results]}

@@ -161,11 +161,49 @@ class Package(_Section):
 
 
 class Evaluate(_Section):
-    """How base and tuned model are compared."""
+    """How the tuned model is compared with its base, and with the champion."""
 
-    general: str | None = Field(None, description="JSONL of general questions with answers")
+    general: str = Field(
+        "shipped",
+        description="general questions that must not be forgotten: shipped, none, or a JSONL file "
+        "of your own",
+    )
     max_new_tokens: int = Field(60, ge=1, le=4096, description="longest answer, in tokens")
     show: int = Field(3, ge=0, le=100, description="answers shown side by side")
+
+
+class Gate(_Section):
+    """What a model must hold to become champion; shares are 0..1."""
+
+    min_gain: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="how much better than its base it must be on the held-out chats for sure: the "
+        "lower end of the interval is above this",
+    )
+    max_behind: float = Field(
+        0.02, ge=0, le=1, description="how far behind the champion on the held-out chats is borne"
+    )
+    max_forgotten: float = Field(
+        0.05, ge=0, le=1, description="share of the general questions that may be lost"
+    )
+    max_text_loss: float = Field(
+        0.5, ge=0, description="how much the loss on general text may rise, in nats a token"
+    )
+    max_leaked: float = Field(
+        0.03,
+        ge=0,
+        le=1,
+        description="share of the general answers that may hold a fact of the chats, over the base",
+    )
+    min_stopped: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the held-out replies that must end by themselves, where the "
+        "reference is short enough to",
+    )
 
 
 class Serve(_Section):
@@ -246,6 +284,7 @@ class Config(_Section):
     train: Train = Train()
     package: Package = Package()
     evaluate: Evaluate = Evaluate()
+    gate: Gate = Gate()
     serve: Serve = Serve()
     endpoint: Endpoint = Endpoint()
     flow: Flow = Flow()

@@ -1,181 +1,153 @@
-"""The stage `evaluate`: publish what base and tuned model answer, and who is right."""
+"""The stage `evaluate`: publish how a tuned model stands to its base and to the champion."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeGuard  # Any: rows of JSONL
+from typing import Any  # rows of JSONL
 
-from hieno.config import Evaluate, Serve
-from hieno.data.chats import json_rows
-from hieno.errors import BadRow
-from hieno.evaluate.scoring import holds, is_right, token_f1
+from hieno.config import Evaluate, Gate, Serve
+from hieno.evaluate import gate
+from hieno.evaluate.answers import Exam, Heard, hear
+from hieno.evaluate.comparison import differences, score_of, scores
+from hieno.evaluate.intervals import Sample
+from hieno.evaluate.measures import facts_of, is_right, samples
+from hieno.evaluate.questions import SHIPPED, Question, general, held_out, texts
 from hieno.files import read_jsonl, write_json
+from hieno.package.layout import weights_folder
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan, publish
 
-MODELS = ("base", "tuned")
-
-
-@dataclass(frozen=True)
-class Question:
-    """One prompt with what is known about its right reply."""
-
-    kind: str  # "held-out" or "general"
-    prompt: tuple[dict[str, str], ...]
-    reference: str | None
-    answers: tuple[str, ...]
+SCHEMA = 1  # of report.json
+KEPT = ("scores", "counts", "verdict", "gate", "score", "champion")  # of it in the manifest
+EXAMPLES = 100  # held-out questions kept at hand with their replies
+ROLES = {"base": "base", "tuned": "package", "champion": "champion"}
 
 
 def run(plan: StagePlan, reporter: Reporter) -> None:
-    """Ask both models the same questions and publish `report.json` and `answers.jsonl`."""
-    settings = Evaluate.model_validate(plan.settings["evaluate"])
-    questions = held_out(plan.input("dataset") / "test.jsonl")
-    if plan.settings["general"]:
-        questions += general(Path(plan.settings["general"]))
-    roots = {"base": plan.input("base"), "tuned": plan.input("package")}
-    replies = {model: _ask(root, questions, model, plan, reporter) for model, root in roots.items()}
-    with publish(plan, "evaluation") as (folder, facts):
-        scores = {model: score(questions, replies[model]) for model in MODELS}
-        with (folder / "answers.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-            for row in _side_by_side(questions, replies):
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        write_json(folder / "report.json", scores)
-        facts["scores"] = scores
-        facts["better"] = is_better(scores["tuned"], scores["base"])
-        facts["shown"] = _examples(questions, replies, settings.show)
+    """Ask the models the same, and publish `report.json`, `answers.jsonl` and `examples.jsonl`.
 
-
-def held_out(path: Path) -> list[Question]:
-    """Return the last question of each held-out chat, with everything said before it."""
-    return [
-        Question(
-            "held-out",
-            tuple(row["messages"][:-1]),
-            row["messages"][-1]["content"],
-            tuple(row.get("answers", ())),
+    `inputs` are base, dataset, package, and the champion's package where there is another one.
+    """
+    exam, champion = _exam(plan), plan.settings["champion"]
+    models = [model for model, role in ROLES.items() if role in plan.inputs]
+    kept = Path(plan.output).parent / "replies"
+    heard = {
+        model: hear(
+            plan.input(ROLES[model]), plan.digests[ROLES[model]], exam, kept, model, reporter
         )
-        for row in read_jsonl(path)
-    ]
-
-
-def general(path: Path) -> list[Question]:
-    """Return general questions: JSONL rows of `messages` (the question) and `answers`."""
-    questions = []
-    for line, row in json_rows(path, key="evaluate.general"):
-        messages, answers = row.get("messages"), row.get("answers")
-        if not _is_question(messages) or not _are_answers(answers):
-            raise BadRow(
-                path,
-                line=line,
-                problem="not a general question",
-                hint='write {"messages": [{"role": "user", "content": ...}], "answers": [...]}',
-            )
-        questions.append(Question("general", tuple(messages), None, tuple(answers)))
-    return questions
-
-
-def score(questions: Sequence[Question], replies: Sequence[str]) -> dict[str, Any]:
-    """Return counts and shares for one model.
-
-    `bleed` counts general questions whose reply holds the answer to a held-out question.
-    """
-    domain = {a for q in questions if q.kind == "held-out" for a in q.answers}
-    pairs = list(zip(questions, replies, strict=True))
-    facts = [(q, r) for q, r in pairs if q.kind == "held-out" and q.answers]
-    known = [(q, r) for q, r in pairs if q.kind == "general"]
-    referenced = [(q.reference, r) for q, r in pairs if q.reference]
-    overlap = [token_f1(reply, reference) for reference, reply in referenced]
-    return {
-        "facts": _share(sum(is_right(r, q.answers, domain) for q, r in facts), len(facts)),
-        "general": _share(sum(is_right(r, q.answers) for q, r in known), len(known)),
-        "bleed": sum(any(holds(r, a) for a in domain) for _, r in known),
-        "token_f1": round(sum(overlap) / len(overlap), 4) if overlap else None,
+        for model in models
     }
+    if champion and not champion["same_base"]:  # losses are for each token, of one vocabulary
+        heard["champion"] = replace(heard["champion"], chats={}, texts={})
+    report = judged(exam.questions, heard, Gate.model_validate(plan.settings["gate"]))
+    report["champion"] = champion and champion["version"]
+    rows = side_by_side(exam.questions, heard)
+    with publish(plan, "evaluation") as (folder, facts):
+        write_json(folder / "report.json", report)
+        _write_rows(folder / "answers.jsonl", rows)
+        _write_rows(folder / "examples.jsonl", spread([r for r in rows if r["kind"] == "held-out"]))
+        facts.update({name: report[name] for name in KEPT})
 
 
-def is_better(tuned: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
-    """Tell whether the tuned model does better on the held-out chats.
-
-    By right answers where the chats name them, else by the words shared with the reference.
-    """
-    if tuned["facts"]["of"]:
-        return bool(tuned["facts"]["right"] > base["facts"]["right"])
-    if tuned["token_f1"] is None:
-        return True
-    return bool(tuned["token_f1"] > base["token_f1"])
-
-
-def _ask(
-    root: Path,
-    questions: Sequence[Question],
-    model: str,
-    plan: StagePlan,
-    reporter: Reporter,
-) -> list[str]:
-    from hieno.serve.batch import answer_chats
-
-    completions = answer_chats(
-        root,
-        [question.prompt for question in questions],
-        max_new_tokens=plan.settings["evaluate"]["max_new_tokens"],
-        engine=plan.settings["engine"],
-        settings=Serve.model_validate(plan.settings["serve"]),
-        on_progress=lambda done, total: reporter.progress(
-            done, total, "answers", f"asking the {model} model"
-        ),
-    )
-    return [completion.text.strip() for completion in completions]
+def judged(
+    questions: Sequence[Question], heard: Mapping[str, Heard], settings: Gate
+) -> dict[str, Any]:
+    """Return the report: each model's scores, the tuned one's differences, verdict and gate."""
+    facts = facts_of(questions)
+    found: dict[str, dict[str, Sample]] = {}
+    for model, said in heard.items():
+        found[model] = samples(questions, said.replies, facts)
+        found[model] |= {"loss": said.chats, "text_loss": said.texts}
+    others = [model for model in heard if model != "tuned"]
+    against = {model: differences(found[model], found["tuned"]) for model in others}
+    report: dict[str, Any] = {
+        "schema": SCHEMA,
+        "models": list(heard),
+        "counts": _counts(questions, heard["tuned"]),
+        "scores": {model: scores(sample) for model, sample in found.items()},
+        "differences": against,
+    }
+    judgement = gate.judge(report["scores"], against, settings)
+    report["verdict"] = {"word": judgement.word, "sentence": judgement.sentence}
+    report["gate"] = {
+        "passed": judgement.passed,
+        "reasons": list(judgement.reasons),
+        "notes": list(judgement.notes),
+        "settings": settings.model_dump(),
+    }
+    score = score_of(report)
+    report["score"] = None if math.isnan(score) else round(score, 6)
+    return report
 
 
-def _is_question(messages: object) -> TypeGuard[list[dict[str, str]]]:
-    return (
-        isinstance(messages, list)
-        and bool(messages)
-        and all(isinstance(m, dict) and isinstance(m.get("content"), str) for m in messages)
-        and messages[-1].get("role") == "user"
-    )
-
-
-def _are_answers(answers: object) -> TypeGuard[list[str]]:
-    return isinstance(answers, list) and bool(answers) and all(isinstance(a, str) for a in answers)
-
-
-def _share(right: int, of: int) -> dict[str, Any]:
-    return {"right": right, "of": of, "share": round(right / of, 4) if of else None}
-
-
-def _side_by_side(
-    questions: Sequence[Question], replies: Mapping[str, Sequence[str]]
-) -> list[dict[str, Any]]:
-    domain = {a for q in questions if q.kind == "held-out" for a in q.answers}
+def side_by_side(questions: Sequence[Question], heard: Mapping[str, Heard]) -> list[dict[str, Any]]:
+    """Return a row for each question, with every model's reply and whether it is right."""
+    facts = facts_of(questions)
     rows = []
     for index, question in enumerate(questions):
-        others = domain if question.kind == "held-out" else ()
         row: dict[str, Any] = {
             "kind": question.kind,
+            "unit": question.unit,
+            "topic": question.topic,
             "messages": list(question.prompt),
             "reference": question.reference,
             "answers": list(question.answers),
+            "form": dict(question.form),
         }
-        for model in MODELS:
-            reply = replies[model][index]
-            right = is_right(reply, question.answers, others) if question.answers else None
-            row[model] = {"reply": reply, "right": right}
+        for model, said in heard.items():
+            reply = said.replies[index]
+            right = is_right(question, reply.text, facts) if question.checkable else None
+            row[model] = {"reply": reply.text, "right": right, "stopped": reply.stopped}
+            if question.kind == "general":
+                row[model]["leaked"] = facts.named(reply.text, besides=question.answers)
         rows.append(row)
     return rows
 
 
-def _examples(
-    questions: Sequence[Question], replies: Mapping[str, Sequence[str]], count: int
-) -> list[dict[str, str]]:
-    asked = [i for i, question in enumerate(questions) if question.kind == "held-out"]
-    return [
-        {
-            "question": questions[i].prompt[-1]["content"],
-            **{model: replies[model][i] for model in MODELS},
-        }
-        for i in asked[:: max(1, len(asked) // max(1, count))][:count]
-    ]
+def spread(rows: Sequence[dict[str, Any]], count: int = EXAMPLES) -> list[dict[str, Any]]:
+    """Return so many rows, from all over."""
+    return list(rows[:: max(1, len(rows) // max(1, count))][:count])
+
+
+def _exam(plan: StagePlan) -> Exam:
+    settings = Evaluate.model_validate(plan.settings["evaluate"])
+    test = plan.input("dataset") / "test.jsonl"
+    asked = held_out(test, fits=_fits(plan.input("base"), settings.max_new_tokens))
+    if settings.general != "none":
+        named = plan.settings["general"]
+        asked += general(Path(named) if named else SHIPPED)
+    return Exam(
+        questions=asked,
+        chats=[row["messages"] for row in read_jsonl(test)],
+        texts=texts() if settings.general != "none" else [],
+        max_new_tokens=settings.max_new_tokens,
+        engine=plan.settings["engine"],
+        serve=Serve.model_validate(plan.settings["serve"]),
+    )
+
+
+def _fits(base: Path, most: int) -> Callable[[str], bool]:
+    from hieno.templates import encode_text, load_tokenizer
+
+    tokenizer = load_tokenizer(weights_folder(base))
+    return lambda text: len(encode_text(tokenizer, text)) < most
+
+
+def _counts(questions: Sequence[Question], tuned: Heard) -> dict[str, int]:
+    asked = [question for question in questions if question.kind == "held-out"]
+    return {
+        "chats": len({question.unit for question in asked}),
+        "turns": len(asked),
+        "general": len(questions) - len(asked),
+        "texts": len(tuned.texts),
+    }
+
+
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(lines)

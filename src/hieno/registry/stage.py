@@ -12,10 +12,11 @@ from hieno.stages import StagePlan, publish
 
 
 def run(plan: StagePlan, reporter: Reporter) -> None:
-    """Register `inputs["package"]`; better than its base it is champion, else challenger.
+    """Register `inputs["package"]`: champion if the gate let it through, else challenger.
 
-    The registration is then shown in MLflow. Where MLflow cannot be reached, the version is
-    registered all the same and the user is told how to show it later.
+    With a waiver it becomes champion in spite of the gate, and its lineage says so. The
+    registration is then shown in MLflow. Where MLflow cannot be reached, the version is registered
+    all the same and the user is told how to show it later.
     """
     package, evaluation = _manifest(plan, "package"), _manifest(plan, "evaluation")
     registry = Path(plan.settings["registry"])
@@ -24,13 +25,13 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
         name=plan.settings["name"],
         package=plan.input("package"),
         digest=package.digest,
-        lineage=_lineage(package, evaluation),
+        lineage=_lineage(package, evaluation, plan.settings["waiver"]),
     )
-    better = bool(evaluation.facts["better"])
-    alias = "champion" if better else "challenger"
+    gate = version.lineage["gate"]
+    alias = "champion" if gate["passed"] or gate["waiver"] else "challenger"
     versions.set_alias(registry, alias, version.version)
     with publish(plan, "registration") as (_, facts):
-        facts.update(name=version.name, version=version.version, alias=alias)
+        facts.update(name=version.name, version=version.version, alias=alias, gate=gate)
     tracking.show(tracking.Place(**plan.settings["tracking"]), reporter)
 
 
@@ -41,7 +42,10 @@ def _manifest(plan: StagePlan, role: str) -> Manifest:
     return found
 
 
-def _lineage(package: Manifest, evaluation: Manifest) -> dict[str, Any]:
+def _lineage(
+    package: Manifest, evaluation: Manifest, waiver: dict[str, Any] | None
+) -> dict[str, Any]:
+    gate = evaluation.facts["gate"]
     return {
         "package": {"key": package.key, "digest": package.digest},
         "run": {name: package.facts["run"][name] for name in ("key", "digest")},
@@ -49,4 +53,6 @@ def _lineage(package: Manifest, evaluation: Manifest) -> dict[str, Any]:
         "base": {"digest": package.facts["base"]["digest"]},
         "evaluation": {"key": evaluation.key, "digest": evaluation.digest},
         "scores": evaluation.facts["scores"],
+        "champion": evaluation.facts["champion"],
+        "gate": {"passed": gate["passed"], "reasons": gate["reasons"], "waiver": waiver},
     }

@@ -12,15 +12,15 @@ from typing import Any  # a collator's batches are untyped in transformers
 
 Row = dict[str, list[int]]  # a tokenised chat
 IGNORED = -100
-NOBODY = -1  # in the column `teacher`: a token that has none
+NOBODY = -1  # in a further column: a token that has nothing there
 SHORTEST_PREFIX = 8
 
 
 def pack(chats: Sequence[Row], *, share_prefix: bool) -> dict[str, Any]:
     """Return one row as tensors of shape (1, tokens), for the model and its attention.
 
-    Each chat is {"input_ids": [...], "labels": [...]} with -100 at unsupervised tokens; a column
-    `teacher` beside them (see `hieno.train.teacher`) is laid out like the labels.
+    Each chat is {"input_ids": [...], "labels": [...]} with -100 at unsupervised tokens; a further
+    column (such as that of `hieno.train.teacher`) is laid out like the labels.
     `cu_seq_lens_q` (int32, segments + 1) marks the segments. With a shared beginning, the first
     segment is that beginning and the `sharing` segments after it continue it.
     """
@@ -29,15 +29,15 @@ def pack(chats: Sequence[Row], *, share_prefix: bool) -> dict[str, Any]:
     sharing, rest, length = _largest_group(chats) if share_prefix else ([], list(chats), 0)
     ids: list[int] = list(sharing[0]["input_ids"][:length]) if sharing else []
     labels: list[int] = [IGNORED] * length
-    teacher: list[int] = [NOBODY] * length
+    further = {name: [NOBODY] * length for name in chats[0] if name not in ("input_ids", "labels")}
     positions: list[int] = list(range(length))
     ends = [0, length] if length else [0]
     for chat, start in [*((c, length) for c in sharing), *((c, 0) for c in rest)]:
         ids += chat["input_ids"][start:]
         # the token before it in the row is another chat's, so nothing predicts the first one
         labels += [IGNORED, *chat["labels"][start + 1 :]]
-        if "teacher" in chat:
-            teacher += [NOBODY, *chat["teacher"][start + 1 :]]
+        for name, column in further.items():
+            column += [NOBODY, *chat[name][start + 1 :]]
         positions += range(start, len(chat["input_ids"]))
         ends.append(len(ids))
     bounds = torch.tensor(ends, dtype=torch.int32)
@@ -50,7 +50,7 @@ def pack(chats: Sequence[Row], *, share_prefix: bool) -> dict[str, Any]:
         "cu_seq_lens_k": bounds,
         "max_length_q": longest,
         "max_length_k": longest,
-        **({"teacher": torch.tensor([teacher])} if "teacher" in chats[0] else {}),
+        **{name: torch.tensor([column]) for name, column in further.items()},
         **(_for_our_attention(bounds.diff().tolist(), len(sharing)) if share_prefix else {}),
     }
 
