@@ -19,7 +19,7 @@ from typing import Any, Literal  # Any: details are JSON
 from hieno import describe, models
 from hieno.endpoint.examination import Question
 from hieno.errors import BrokenArtifact, GateFailed, MissingInput, TryLater, UsageError
-from hieno.evaluate.stage import spread
+from hieno.evaluate.examples import spread
 from hieno.files import read_jsonl, read_manifest, verify
 from hieno.flow import conversation
 from hieno.flow import stage as flow

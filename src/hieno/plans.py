@@ -144,7 +144,7 @@ def _evaluate(project: Project, done: Published) -> StagePlan:
     given = Published(dict(done.folders), dict(done.manifests))
     if rival and (manifest := read_manifest(Path(rival.package))):
         given.add("champion", Path(rival.package), manifest)
-    asked = {"max_new_tokens": evaluate.max_new_tokens, "general": own or evaluate.general}
+    asked = evaluate.model_dump(exclude={"show", *(["general"] if own else [])})
     shipped = [] if evaluate.general == "none" else [digest_file(path) for path in (SHIPPED, TEXTS)]
     return _keyed(
         "evaluate",

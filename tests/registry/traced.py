@@ -29,7 +29,11 @@ MADE: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"steps": 7, "dtype": "float32", "versions": {"hieno": "0.1.0", "torch": "2"}},
     ),
     "package": ("package", "artifacts/model/model.safetensors", {"engine": "transformers"}),
-    "evaluate": ("evaluation", "report.json", {"scores": {"tuned": {}}, "better": True}),
+    "evaluate": (
+        "evaluation",
+        "report.json",
+        {"scores": {"tuned": {}}, "champion": None, "gate": {"passed": True, "reasons": []}},
+    ),
 }
 
 

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from html import escape
 from pathlib import Path
 from typing import Any  # facts are JSON
 
 from hieno.data.chats import HINTS
 from hieno.data.inspection import Shown, inspect, sample, stretches
+from hieno.page import bars, document, safe, table
 from hieno.reporting import duration
 
 EXAMPLES = 3
-_STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:58rem;margin:2rem auto;padding:0 1rem;
-color:#1b1f24;background:#fff}h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2.2rem}
-table{border-collapse:collapse}td,th{padding:.25rem .9rem .25rem 0;text-align:left;
-border-bottom:1px solid #d8dee4;vertical-align:top}td.n,th.n{text-align:right;
-font-variant-numeric:tabular-nums}svg text{font:12px system-ui,sans-serif;fill:#57606a}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f6f8fa;padding:.8rem;
-border-radius:6px;font-size:.85rem}mark{background:#b4e8c0;color:#0b3d1a}
-@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}td,th{
-border-color:#30363d}pre{background:#161b22}mark{background:#1f5130;color:#d3f5dc}
-svg text{fill:#9198a1}}
-"""
 
 
 def write_report(path: Path, facts: Mapping[str, Any], train: Path, model: Path) -> None:
@@ -35,16 +23,16 @@ def write_report(path: Path, facts: Mapping[str, Any], train: Path, model: Path)
 def page(facts: Mapping[str, Any], examples: Iterable[Shown]) -> str:
     """Return the page."""
     parts = [
-        f"<h1>{escape(str(facts['source']))}</h1>",
+        f"<h1>{safe(str(facts['source']))}</h1>",
         _counts(facts),
         "<h2>Set aside</h2>",
         _rejects(facts["rejected_by_code"]),
         "<h2>Found in the texts</h2>",
         _pairs(facts["found"], "Nothing was found.", "kind", "places"),
         "<h2>Length in tokens</h2>",
-        _bars([(f"{edge:,}", count) for edge, count in facts["lengths"]]),
+        bars([(f"{edge:,}", count) for edge, count in facts["lengths"]]),
         "<h2>Replies in a chat</h2>",
-        _bars(list(facts["turns"].items())),
+        bars(list(facts["turns"].items())),
         "<h2>Tokens</h2>",
         _tokens(facts),
         "<h2>What is learnt</h2>",
@@ -54,19 +42,12 @@ def page(facts: Mapping[str, Any], examples: Iterable[Shown]) -> str:
         "<h2>How the rows were understood</h2>",
         _pairs(facts["sources"], "", "source", "format"),
     ]
-    title = escape(f"Dataset: {facts['source']}")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
+    return document(f"Dataset: {facts['source']}", parts)
 
 
 def _counts(facts: Mapping[str, Any]) -> str:
     rows = facts["rows"]
-    return _table(
+    return table(
         ("rows", ""),
         [
             ("read", f"{facts['read']:,}"),
@@ -86,8 +67,7 @@ def _rejects(codes: Mapping[str, int]) -> str:
     ordered = sorted(codes.items(), key=lambda item: -item[1])
     head = '<tr><th>code</th><th class="n">rows</th><th>what to do</th></tr>'
     body = "".join(
-        f'<tr><td>{escape(code)}</td><td class="n">{count:,}</td>'
-        f"<td>{escape(HINTS[code])}</td></tr>"
+        f'<tr><td>{safe(code)}</td><td class="n">{count:,}</td><td>{safe(HINTS[code])}</td></tr>'
         for code, count in ordered
     )
     return f"<table>{head}{body}</table><p>Each with its place in rejected.jsonl.</p>"
@@ -117,7 +97,7 @@ def _tokens(facts: Mapping[str, Any]) -> str:
         (f"held out of chats with {label} replies", f"{share:.1%}")
         for label, share in facts["held_out_by_turns"].items()
     ]
-    return _table(("tokens", ""), rows)
+    return table(("tokens", ""), rows)
 
 
 def _time(training: Mapping[str, Any]) -> str:
@@ -132,7 +112,7 @@ def _time(training: Mapping[str, Any]) -> str:
 
 def _example(shown: Shown) -> str:
     text = "".join(
-        f"<mark>{escape(text)}</mark>" if supervised else escape(text)
+        f"<mark>{safe(text)}</mark>" if supervised else safe(text)
         for text, supervised, _ in stretches(shown)
     )
     count = len(shown.tokens)
@@ -141,26 +121,5 @@ def _example(shown: Shown) -> str:
 
 def _pairs(values: Mapping[str, Any], none: str, left: str, right: str) -> str:
     if not values:
-        return f"<p>{escape(none)}</p>"
-    return _table((left, right), [(name, str(value)) for name, value in values.items()])
-
-
-def _table(head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> str:
-    body = "".join(f'<tr><td>{escape(a)}</td><td class="n">{escape(b)}</td></tr>' for a, b in rows)
-    first, second = map(escape, head)
-    return f'<table><tr><th>{first}</th><th class="n">{second}</th></tr>{body}</table>'
-
-
-def _bars(values: list[tuple[str, int]]) -> str:
-    most = max((count for _, count in values), default=0) or 1
-    lines = []
-    for place, (label, count) in enumerate(values):
-        y = 20 * place
-        width = round(420 * count / most, 1)
-        lines.append(
-            f'<text x="90" y="{y + 13}" text-anchor="end">{escape(label)}</text>'
-            f'<rect x="100" y="{y + 2}" width="{width}" height="14" fill="#3b82c4"/>'
-            f'<text x="{106 + width}" y="{y + 13}">{count:,}</text>'
-        )
-    height = 20 * len(values)
-    return f'<svg viewBox="0 0 620 {height}" width="620" height="{height}">{"".join(lines)}</svg>'
+        return f"<p>{safe(none)}</p>"
+    return table((left, right), [(name, str(value)) for name, value in values.items()])

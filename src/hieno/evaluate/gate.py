@@ -70,7 +70,7 @@ def shown(row: Row) -> str:
     if row["low"] is None:
         return text
     low, high = (points(row[end]) if share else signed(row[end]) for end in ("low", "high"))
-    return f"{text} (95% sure of {low} to {high})"
+    return f"{text} (95% sure of {low} to {high}{' points' if share else ''})"
 
 
 def points(share: float) -> str:

@@ -13,22 +13,23 @@ from hieno.config import Evaluate, Gate, Serve
 from hieno.evaluate import gate
 from hieno.evaluate.answers import Exam, Heard, hear
 from hieno.evaluate.comparison import differences, score_of, scores
+from hieno.evaluate.examples import spread
 from hieno.evaluate.intervals import Sample
 from hieno.evaluate.measures import facts_of, is_right, samples
 from hieno.evaluate.questions import SHIPPED, Question, general, held_out, texts
-from hieno.files import read_jsonl, write_json
+from hieno.evaluate.report import write_report
+from hieno.files import read_jsonl, read_manifest, write_json
 from hieno.package.layout import weights_folder
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan, publish
 
 SCHEMA = 1  # of report.json
 KEPT = ("scores", "counts", "verdict", "gate", "score", "champion")  # of it in the manifest
-EXAMPLES = 100  # held-out questions kept at hand with their replies
 ROLES = {"base": "base", "tuned": "package", "champion": "champion"}
 
 
 def run(plan: StagePlan, reporter: Reporter) -> None:
-    """Ask the models the same, and publish `report.json`, `answers.jsonl` and `examples.jsonl`.
+    """Ask the models the same; publish the report as a page and as JSON, and every answer.
 
     `inputs` are base, dataset, package, and the champion's package where there is another one.
     """
@@ -50,6 +51,13 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
         write_json(folder / "report.json", report)
         _write_rows(folder / "answers.jsonl", rows)
         _write_rows(folder / "examples.jsonl", spread([r for r in rows if r["kind"] == "held-out"]))
+        write_report(
+            folder / "report.html",
+            report,
+            rows,
+            package=_facts(plan.input("package")),
+            metrics=list(read_jsonl(plan.input("run") / "metrics.jsonl")),
+        )
         facts.update({name: report[name] for name in KEPT})
 
 
@@ -108,11 +116,6 @@ def side_by_side(questions: Sequence[Question], heard: Mapping[str, Heard]) -> l
     return rows
 
 
-def spread(rows: Sequence[dict[str, Any]], count: int = EXAMPLES) -> list[dict[str, Any]]:
-    """Return so many rows, from all over."""
-    return list(rows[:: max(1, len(rows) // max(1, count))][:count])
-
-
 def _exam(plan: StagePlan) -> Exam:
     settings = Evaluate.model_validate(plan.settings["evaluate"])
     test = plan.input("dataset") / "test.jsonl"
@@ -135,6 +138,13 @@ def _fits(base: Path, most: int) -> Callable[[str], bool]:
 
     tokenizer = load_tokenizer(weights_folder(base))
     return lambda text: len(encode_text(tokenizer, text)) < most
+
+
+def _facts(package: Path) -> Mapping[str, Any]:
+    manifest = read_manifest(package)
+    if manifest is None:  # verified before the stage started
+        raise AssertionError("the package is a published folder")
+    return manifest.facts
 
 
 def _counts(questions: Sequence[Question], tuned: Heard) -> dict[str, int]:
