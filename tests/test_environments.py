@@ -31,7 +31,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def define(monkeypatch: pytest.MonkeyPatch, pins: str) -> None:
     definition = Definition("proves something", ("hienotiny",))
     monkeypatch.setitem(DEFINITIONS, "tiny", definition)  # type: ignore[misc]
-    monkeypatch.setattr(environments, "_pins", lambda name: pins)
+    monkeypatch.setattr(environments, "pins", lambda name: pins)
 
 
 def write_wheel(folder: Path) -> None:
@@ -124,7 +124,7 @@ def test_an_unknown_environment_is_a_usage_error() -> None:
     with pytest.raises(UsageError) as caught:
         environments.ensure("tinny", say=print)
     assert caught.value.message == "there is no side environment 'tinny'"
-    assert caught.value.hint == "known: openvino, promptflow"
+    assert caught.value.hint == "known: openvino, promptflow, promptflow-core, agents"
 
 
 def test_a_present_environment_is_found_without_uv() -> None:
@@ -140,7 +140,7 @@ def test_a_present_environment_is_found_without_uv() -> None:
 
 @pytest.mark.parametrize("name", ["openvino", "promptflow"])
 def test_everything_that_is_asked_for_is_pinned_by_version_alone(name: str) -> None:
-    lines = environments._pins(name).splitlines()
+    lines = environments.pins(name).splitlines()
     assert all(line.count("==") == 1 and not set(line) & set("/:@ ") for line in lines)
     pinned = {line.partition("==")[0] for line in lines}
     asked = {text.partition("[")[0].partition("<")[0] for text in DEFINITIONS[name].requirements}

@@ -89,7 +89,8 @@ def deploy(status: Facts) -> str:
 
 def flow(status: Facts) -> str:
     """Name the page and the proof."""
-    return f"two-turn chat answered; page at {status['url']}"
+    what = "agent" if status["framework"] == "agent-framework" else "page"
+    return f"two-turn chat answered; {what} at {status['url']}"
 
 
 def ending(details: Mapping[str, Facts]) -> list[str]:

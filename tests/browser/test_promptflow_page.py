@@ -13,6 +13,7 @@ from endpoint import KEY, Endpoint, running
 from hieno import flow
 
 CHROMIUM = Path("/usr/bin/chromium")
+HOSTILE = "Who? <img src=x onerror=window.hacked=1><script>window.hacked=1</script>"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 pytestmark = [
@@ -52,11 +53,12 @@ def test_a_question_typed_into_the_page_is_answered_below_it(
     page.route(lambda url: not url.startswith(served.url), lambda route: route.abort())
     page.goto(served.url)
     box = page.get_by_role("textbox").last
-    for question, turns in (("Who are you?", 1), ("What did I ask?", 3)):
+    for question, turns in (("Who are you?", 1), (HOSTILE, 3)):
         box.fill(question)
         box.press("Enter")
-        answer = page.get_by_text(f"{turns} messages, the last is {question}")
+        answer = page.get_by_text(f"{turns} messages, the last is {question[:4]}")
         expect(answer.first).to_be_visible(timeout=30_000)
     page.screenshot(path=tmp_path / "page.png")
+    assert page.evaluate("window.hacked") is None
     assert [len(request["input_data"][0]) for request in endpoint.requests] == [1, 3]
     page.close()

@@ -60,7 +60,7 @@ Talk to it:
   chat        Talk to the model, or ask one question.
   keys        Show or renew the endpoint's keys.
   serve       Serve one model folder, without keys.
-  flow        Make, test and serve a prompt flow.
+  flow        Make, test and serve a prompt flow or an agent.
 
 Keep it serving:
   traffic     Show or divide the traffic.

@@ -96,6 +96,7 @@ class Endpoint:
             def _stream(self, reply: Reply, pieces: list[str], *, openai: bool) -> None:
                 self.send_response(200)
                 self.send_header("content-type", "text/event-stream")
+                self.send_header("transfer-encoding", "chunked")
                 self.send_header("connection", "close")
                 self.end_headers()
                 self.close_connection = True
@@ -110,14 +111,19 @@ class Endpoint:
                         self._event({"error": {"message": reply.error_after}})
                     elif openai and not reply.drop_after:
                         self._event(_chunk("", finish="stop"))
-                        self.wfile.write(b"data: [DONE]\n\n")
+                        self._chunk(b"data: [DONE]\n\n")
                     if reply.drop_after:  # without the end of the body that was promised
                         self.connection.shutdown(socket.SHUT_RDWR)
+                    else:
+                        self._chunk(b"")
                 except OSError:
                     endpoint.gone.set()
 
             def _event(self, value: dict[str, Any]) -> None:
-                self.wfile.write(f"data: {json.dumps(value)}\n\n".encode())
+                self._chunk(f"data: {json.dumps(value)}\n\n".encode())
+
+            def _chunk(self, data: bytes) -> None:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
                 self.wfile.flush()
 
             def log_message(self, format: str, *args: object) -> None:
@@ -143,4 +149,5 @@ def _echo(body: dict[str, Any]) -> list[str]:
 
 def _chunk(piece: str, *, finish: str | None = None) -> dict[str, Any]:
     choice = {"index": 0, "delta": {"content": piece}, "finish_reason": finish}
-    return {"object": "chat.completion.chunk", "choices": [choice]}
+    about = {"id": "chatcmpl-1", "created": 1, "model": "stand-in"}
+    return about | {"object": "chat.completion.chunk", "choices": [choice]}

@@ -18,7 +18,9 @@ from pydantic import SecretStr
 from endpoint import KEY, Endpoint, Reply, running
 from hieno import flow
 from hieno.errors import HienoError
-from hieno.flow import promptflow
+from hieno.flow import side
+from hieno.flow.chat_project import Chat, files
+from hieno.flow.frameworks import PROMPTFLOW
 from hieno.processes import is_alive
 from hieno.project import home
 
@@ -73,9 +75,9 @@ def test_a_conversation_of_two_turns_reaches_the_endpoint(folder: Path, endpoint
         {"role": "assistant", "content": "1 messages, the last is Hello"},
         {"role": "user", "content": "Again"},
     ]
-    left = {path.name for path in folder.iterdir()} - {"__pycache__"}
-    assert left == {*flow.scaffold.FILES, ".hieno-generated.json"}
-    for file, content in promptflow._PRIVATE_HOME.items():  # prompt flow found nothing to add
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert left - {".hieno-generated.json"} == set(files(Chat("my-model"), PROMPTFLOW))
+    for file, content in side.PRIVATE_HOME.items():  # prompt flow found nothing to add
         assert (home() / "promptflow" / file).read_text(encoding="utf-8") == content
 
 
@@ -121,12 +123,32 @@ def test_an_endpoint_that_does_not_stream_is_understood(
 def test_history_is_capped_and_failed_turns_are_left_out(
     served: flow.Served, endpoint: Endpoint
 ) -> None:
-    turns = [{"inputs": {"question": f"q{n}"}, "outputs": {"answer": f"a{n}"}} for n in range(12)]
-    turns[-1]["outputs"]["answer"] = ""
-    score(served, "hi", chat_history=turns)
+    turns: list[object] = [
+        {"inputs": {"question": f"q{n}"}, "outputs": {"answer": f"a{n}"}} for n in range(198)
+    ]
+    score(served, "hi", chat_history=[*turns, {"inputs": {"question": "q"}, "outputs": {}}, "x"])
     (messages,) = endpoint.requests[0]["input_data"]
-    assert [message["content"] for message in messages][:2] == ["q4", "a4"]
-    assert [message["content"] for message in messages][-2:] == ["a10", "hi"]
+    said = [message["content"] for message in messages]
+    assert (said[0], said[-2:], len(said)) == ("q192", ["a197", "hi"], 13)
+
+
+@pytest.mark.parametrize("question", ["", " \n\t"], ids=["empty", "blank"])
+def test_an_empty_question_is_an_error_and_is_not_sent(
+    served: flow.Served, endpoint: Endpoint, question: str
+) -> None:
+    reply = score(served, question)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"].endswith("(EndpointError) the question is empty")
+    assert endpoint.requests == []
+
+
+def test_a_question_of_a_megabyte_is_refused_in_the_endpoints_words(
+    served: flow.Served, endpoint: Endpoint
+) -> None:
+    endpoint.replies.append(Reply(status=413, body='{"message": "the body is too large"}'))
+    reply = score(served, "x" * 1_000_000)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"].endswith("HTTP 413: the body is too large")
 
 
 @pytest.mark.parametrize(
@@ -172,6 +194,11 @@ def test_an_answer_that_is_cut_off_says_so(served: flow.Served, endpoint: Endpoi
         "answer": "so \n\n[the answer was cut off: the endpoint stopped: the engine failed]"
     }
     assert len(endpoint.requests) == 1
+    endpoint.replies.append(Reply(pieces=["so "], drop_after=True))
+    assert score(served, "hi").json() == {
+        "answer": "so \n\n[the answer was cut off: "
+        "the connection to the endpoint was lost (RemoteProtocolError)]"
+    }
 
 
 def test_a_question_is_required(served: flow.Served, endpoint: Endpoint) -> None:
@@ -228,6 +255,6 @@ def test_one_server_serves_until_something_changes(
 def test_a_flow_that_cannot_start_shows_why(endpoint: Endpoint, tmp_path: Path) -> None:
     flow.init(tmp_path / "flow", name="my-model")
     (tmp_path / "flow" / "flow.dag.yaml").write_text("nodes: 7\n", encoding="utf-8")
-    with pytest.raises(HienoError, match=r"prompt flow's server did not start\n.+"):
+    with pytest.raises(HienoError, match=r"the flow's server did not start\n.+"):
         flow.start(tmp_path / "flow", endpoint.url, KEY_SECRET, state=tmp_path / "s", say=print)
     assert flow.status(tmp_path / "s") is None

@@ -8,16 +8,19 @@ import pytest
 
 from hieno import flow
 from hieno.errors import MissingInput
-from hieno.flow.scaffold import FILES, require
+from hieno.flow.chat_project import Chat, files
+from hieno.flow.frameworks import FRAMEWORKS, PROMPTFLOW, Framework, entry
 
 
-def test_a_flow_is_four_files_and_a_memory_of_them(tmp_path: Path) -> None:
-    made = flow.init(tmp_path / "flow", name="my-model")
-    assert [path.name for path in made.written] == list(FILES)
+@pytest.mark.parametrize("framework", FRAMEWORKS.values(), ids=FRAMEWORKS)
+def test_a_project_is_its_files_and_a_memory_of_them(tmp_path: Path, framework: Framework) -> None:
+    made = flow.init(tmp_path / "made", name="my-model", framework=framework)
+    expected = files(Chat("my-model"), framework)
+    assert [path.relative_to(tmp_path / "made").as_posix() for path in made.written] == [*expected]
     assert made.kept == []
-    present = {path.name for path in (tmp_path / "flow").iterdir()}
-    assert present == {*FILES, ".hieno-generated.json"}
-    assert "chats with my-model" in (tmp_path / "flow/README.md").read_text(encoding="utf-8")
+    assert (tmp_path / "made/.hieno-generated.json").is_file()
+    assert "chats with my-model" in (tmp_path / "made/README.md").read_text(encoding="utf-8")
+    assert entry(tmp_path / "made")[0] is framework
 
 
 def test_generating_again_writes_nothing(tmp_path: Path) -> None:
@@ -53,6 +56,17 @@ def test_a_deleted_file_comes_back(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_flow_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInput) as caught:
-        require(tmp_path)
-    assert caught.value.message == f"there is no flow in {tmp_path} (no flow.dag.yaml)"
+        entry(tmp_path)
+    assert caught.value.message == (
+        f"there is no flow in {tmp_path} (no flow.dag.yaml, no agent.py)"
+    )
     assert caught.value.hint == "`hieno flow init` writes one"
+
+
+def test_the_other_spelling_of_the_flows_file_is_read_and_kept(tmp_path: Path) -> None:
+    other = tmp_path / "flow.dag.yml"
+    other.write_text("nodes: []\n", encoding="utf-8")
+    made = flow.init(tmp_path, name="my-model")
+    assert made.kept == [other]
+    assert not (tmp_path / "flow.dag.yaml").exists()
+    assert entry(tmp_path) == (PROMPTFLOW, other)

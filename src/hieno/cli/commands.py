@@ -43,7 +43,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "chat": Entry("hieno.cli.talk:chat", "Talk to the model, or ask one question."),
         "keys": Entry("hieno.cli.talk:keys", "Show or renew the endpoint's keys."),
         "serve": Entry("hieno.cli.talk:serve", "Serve one model folder, without keys."),
-        "flow": Entry("hieno.cli.flow:flow", "Make, test and serve a prompt flow."),
+        "flow": Entry("hieno.cli.flow:flow", "Make, test and serve a prompt flow or an agent."),
     },
     "Keep it serving": {
         "traffic": Entry("hieno.cli.traffic:traffic", "Show or divide the traffic."),

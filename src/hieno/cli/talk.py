@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -45,7 +46,7 @@ def chat(
     text = " ".join(question)
     if as_json and not text:
         raise UsageError("--json needs a question", hint='`hieno chat --json "What is new?"`')
-    url, key = endpoint_of(project)
+    url, key = endpoint_to_ask(project)
     answer = io.StringIO() if as_json else None
     deployment = "base" if base else None
     if not text:
@@ -136,6 +137,15 @@ def serve(
         )
     except KeyboardInterrupt:  # the usual way to end a server in the foreground
         click.echo("the server ended", err=True)
+
+
+def endpoint_to_ask(project: Project) -> tuple[str, SecretStr]:
+    """Return the endpoint that HIENO_ENDPOINT and HIENO_API_KEY name, else the project's own."""
+    from pydantic import SecretStr
+
+    if url := os.environ.get("HIENO_ENDPOINT", "").strip():
+        return url, SecretStr(os.environ.get("HIENO_API_KEY", "").strip())
+    return endpoint_of(project)
 
 
 def endpoint_of(project: Project) -> tuple[str, SecretStr]:

@@ -251,10 +251,16 @@ class Endpoint(_Section):
 
 
 class Flow(_Section):
-    """The generated prompt flow."""
+    """The generated flow: for prompt flow, or for its successor."""
 
-    path: str = Field("flow", description="folder of the flow, yours to edit")
+    framework: Literal["promptflow", "agent-framework"] = Field(
+        "promptflow", description="what the flow is made for"
+    )
+    path: str = Field("flow", description="folder of the prompt flow, yours to edit")
+    agent_path: str = Field("agent", description="folder of the agent project, yours to edit")
     port: int = Field(8080, ge=1024, le=65535, description="first port tried by `flow serve`")
+    workers: int = Field(4, ge=1, le=256, description="lines of a batch asked at the same time")
+    retries: int = Field(1, ge=0, le=20, description="times that a failed line is asked again")
 
 
 class Mlflow(_Section):

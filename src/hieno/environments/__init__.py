@@ -27,7 +27,16 @@ from hieno.errors import (
 )
 from hieno.processes import run_to_end
 
-__all__ = ["DEFINITIONS", "Definition", "ensure", "folder", "present", "uv", "uv_environment"]
+__all__ = [
+    "DEFINITIONS",
+    "Definition",
+    "ensure",
+    "folder",
+    "pins",
+    "present",
+    "uv",
+    "uv_environment",
+]
 
 MARKER = "complete.txt"
 
@@ -52,6 +61,21 @@ DEFINITIONS: Mapping[str, Definition] = {
         "tests and serves prompt flows",
         # uvicorn: prompt flow's fastapi engine needs it and does not ask for it.
         ("promptflow-devkit", "uvicorn", "httpx", "filelock<3.30"),
+    ),
+    "promptflow-core": Definition(
+        "runs the flow of an image as the image will",
+        # httpx: asked for by the flow's node, and by prompt flow itself, which does not say so.
+        ("promptflow-core", "uvicorn", "httpx"),
+    ),
+    "agents": Definition(
+        "runs agent projects",
+        (
+            "agent-framework-core",
+            "agent-framework-openai",
+            "agent-framework-devui==1.0.0b261022",  # there are only pre-releases of it
+            "fastapi",
+            "uvicorn",
+        ),
     ),
 }
 
@@ -96,6 +120,11 @@ def folder(name: str) -> Path:
     return home() / "environments" / f"{name}-{_digest(name)[:12]}"
 
 
+def pins(name: str) -> str:
+    """Return the pins of a side environment, one package a line."""
+    return (Path(__file__).parent / f"{name}.txt").read_text(encoding="utf-8")
+
+
 def uv(*arguments: str, directory: Path) -> None:
     """Run uv with pip's settings from a folder that no project's settings reach.
 
@@ -117,7 +146,7 @@ def _make(name: str, place: Path) -> None:
         uv(*_installation(name, place), directory=place.parent)
         marker = place / MARKER
         with marker.open("w", encoding="utf-8") as file:
-            file.write(_pins(name))
+            file.write(pins(name))
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
@@ -127,9 +156,9 @@ def _make(name: str, place: Path) -> None:
 
 def _installation(name: str, place: Path) -> list[str]:
     definition = DEFINITIONS[name]
-    pins = place / "pins.txt"
-    pins.write_text(_pins(name), encoding="utf-8")
-    command = ["pip", "install", "--python", str(_python(place)), "--constraints", str(pins)]
+    constraints = place / "pins.txt"
+    constraints.write_text(pins(name), encoding="utf-8")
+    command = ["pip", "install", "--python", str(_python(place)), "--constraints", str(constraints)]
     if definition.excludes:
         excludes = place / "excludes.txt"
         excludes.write_text("\n".join(definition.excludes) + "\n", encoding="utf-8")
@@ -147,14 +176,10 @@ def _torch_backend(settings: Mapping[str, str]) -> list[str]:
     return [] if has_wheel or sys.platform != "linux" else ["--torch-backend", "cpu"]
 
 
-def _pins(name: str) -> str:
-    return (Path(__file__).parent / f"{name}.txt").read_text(encoding="utf-8")
-
-
 def _digest(name: str) -> str:
     definition = DEFINITIONS[name]
     version = f"{sys.version_info[0]}.{sys.version_info[1]} {sys.platform} {platform.machine()}"
-    parts = (_pins(name), *definition.requirements, *definition.excludes, version)
+    parts = (pins(name), *definition.requirements, *definition.excludes, version)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -1,28 +1,23 @@
-"""Prove a flow: a conversation through the real prompt flow with the real endpoint."""
+"""Prove a flow: a conversation through the real framework with the real endpoint."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
 
-from hieno.errors import HienoError, TryLater
-from hieno.files import read_json
-from hieno.flow import promptflow
-from hieno.flow.scaffold import require
-from hieno.processes import run_to_end
+from hieno.errors import HienoError
+from hieno.flow.runner import HINT, Runner
+from hieno.flow.shape import Shape, shape_of
 
 QUESTIONS = ("Hello, who are you?", "What did I ask you first?")
 
 
 @dataclass(frozen=True)
 class FlowTest:
-    """A conversation that went through prompt flow: each question with its answer."""
+    """A conversation that went through a flow: each question with its answer."""
 
     questions: tuple[str, ...]
     answers: tuple[str, ...]
@@ -41,41 +36,22 @@ def test(
 
     Nothing is left in the flow's folder. Raises `HienoError` with the node's own words.
     """
-    require(folder)
-    interpreter = promptflow.python(say)
-    with tempfile.TemporaryDirectory(prefix="hieno-flow-") as output:
-        request: dict[str, object] = {
-            "flow": str(folder.resolve()),
-            "questions": [*questions],
-            "output": output,
-        }
-        log = _run(interpreter, request, promptflow.environment(endpoint, key), timeout)
-        result = Path(output, "result.json")
-        if not result.is_file():
-            raise HienoError(f"prompt flow ended without a result\n{log}", hint=_HINT)
-        answers = read_json(result)
-    if error := answers.get("error"):
-        raise HienoError(f"the flow in {folder} failed: {error}", hint=_HINT)
-    return FlowTest(tuple(questions), tuple(answers["answers"]))
+    shape = shape_of(folder)
+    answers: list[str] = []
+    with Runner(folder, endpoint, key, say=say) as runner:
+        for number, question in enumerate(questions):
+            runner.ask(number, shape.inputs(question, [*zip(questions, answers, strict=False)]))
+            told = runner.told(timeout)
+            if "error" in told:
+                raise HienoError(f"the flow in {folder} failed: {told['error']}", hint=HINT)
+            answers.append(_answer(told["outputs"], shape, folder))
+    return FlowTest(tuple(questions), tuple(answers))
 
 
-_HINT = "`hieno status` shows whether the endpoint answers; the flow's code is in chat_node.py"
-
-
-def _run(
-    interpreter: Path, request: dict[str, object], environment: dict[str, str], timeout: float
-) -> str:
-    driver = Path(__file__).with_name("driver.py")
-    try:
-        done = run_to_end(
-            promptflow.command(interpreter, str(driver)),
-            environment=environment,
-            folder=str(request["output"]),
-            text=json.dumps(request),
-            seconds=timeout,
+def _answer(outputs: dict[str, object], shape: Shape, folder: Path) -> str:
+    if shape.answer not in outputs:
+        raise HienoError(
+            f"the flow in {folder} gave no output '{shape.answer}'",
+            hint="mark the output that is the answer with `is_chat_output: true`",
         )
-    except subprocess.TimeoutExpired:
-        raise TryLater(
-            f"the flow did not answer within {timeout:.0f} seconds", hint=_HINT
-        ) from None
-    return "\n".join(done.stderr.strip().splitlines()[-5:])
+    return str(outputs[shape.answer])

@@ -1,16 +1,17 @@
-"""Generate a flow's files, and keep what the user has changed in them."""
+"""Write a project's files, and keep what the user has changed in them."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-from hieno.errors import MissingInput
 from hieno.files import digest_file, read_json, write_atomic, write_json
+from hieno.flow import chat_project
+from hieno.flow.chat_project import Chat
+from hieno.flow.frameworks import PROMPTFLOW, Framework
 
-FILES = ("flow.dag.yaml", "chat_node.py", "requirements.txt", "README.md")
 # Beside the files, so that a flow that is moved or copied keeps its memory.
 GENERATED = ".hieno-generated.json"
 
@@ -23,16 +24,22 @@ class Scaffold:
     kept: list[Path]
 
 
-def init(folder: Path, *, name: str) -> Scaffold:
-    """Write a chat flow for the model `name`, or bring an earlier one up to date.
+def init(folder: Path, *, name: str, framework: Framework = PROMPTFLOW) -> Scaffold:
+    """Write a chat project for the model `name`, or bring an earlier one up to date.
 
-    A file that differs from what was generated last belongs to the user and is kept.
+    A file that differs from what was generated last belongs to the user and is kept. So is a flow
+    whose file has the other spelling, `flow.dag.yml`.
     """
+    return write(folder, chat_project.files(Chat(name), framework))
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> Scaffold:
+    """Write files into a folder; those that are there and were not generated so are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     remembered = _remembered(folder)
     scaffold = Scaffold([], [])
-    for file in FILES:
-        path, content = folder / file, _content(file, name)
+    for file, content in files.items():
+        path = _as_spelt(folder / file)
         wanted = hashlib.sha256(content).hexdigest()
         present = digest_file(path) if path.exists() else None
         if present not in (None, wanted, remembered.get(file)):
@@ -46,21 +53,12 @@ def init(folder: Path, *, name: str) -> Scaffold:
     return scaffold
 
 
-def require(folder: Path) -> None:
-    """Raise `MissingInput` where there is no flow in a folder."""
-    if not (folder / FILES[0]).is_file():
-        raise MissingInput(
-            f"there is no flow in {folder} (no {FILES[0]})", hint="`hieno flow init` writes one"
-        )
+def _as_spelt(path: Path) -> Path:
+    best, other = PROMPTFLOW.entries
+    spelt = path.with_name(other)
+    return spelt if path.name == best and spelt.is_file() and not path.exists() else path
 
 
 def _remembered(folder: Path) -> dict[str, str]:
     path = folder / GENERATED
     return dict(read_json(path)) if path.exists() else {}
-
-
-def _content(file: str, name: str) -> bytes:
-    text = (resources.files("hieno.flow") / "template" / file).read_text(encoding="utf-8")
-    if file == "README.md":
-        text = text.replace("{name}", name)
-    return text.encode()

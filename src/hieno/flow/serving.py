@@ -1,4 +1,4 @@
-"""Prompt flow's server for a flow: start it, know it again, stop it.
+"""The server of a flow or an agent project: start it, know it again, stop it.
 
 `pf flow serve` has no authentication and allows every origin, so it listens on loopback only.
 Its fastapi engine is used because the page of the flask one does not open in 1.18.5.
@@ -18,10 +18,11 @@ from types import FrameType
 from pydantic import SecretStr
 
 from hieno import processes
-from hieno.errors import HienoError, TryLater
+from hieno.errors import HienoError, TryLater, UsageError
 from hieno.files import digest_file, digest_json, read_json, write_json
-from hieno.flow import promptflow
-from hieno.flow.scaffold import require
+from hieno.flow import side
+from hieno.flow.frameworks import AGENTS, entry
+from hieno.flow.scaffold import GENERATED
 from hieno.processes import ProcessId
 
 STATE = "serve.json"
@@ -47,10 +48,14 @@ def serve(
     *,
     state: Path,
     port: int = 8080,
+    page: bool = False,
     say: Callable[[str], None],
 ) -> int:
-    """Serve a flow until Ctrl-C; the server's own lines go to the log in `state`."""
-    served = start(folder, endpoint, key, state=state, port=port, say=say)
+    """Serve a flow until Ctrl-C; the server's own lines go to the log in `state`.
+
+    With `page` it is the developer page of an agent project.
+    """
+    served = start(folder, endpoint, key, state=state, port=port, page=page, say=say)
     say(f"the flow chats at {served.url} (Ctrl-C ends it; log: {state / LOG})")
     with _termination_is_an_interrupt():
         try:
@@ -71,6 +76,7 @@ def start(
     *,
     state: Path,
     port: int = 8080,
+    page: bool = False,
     say: Callable[[str], None],
     timeout: float = 120,
 ) -> Served:
@@ -79,22 +85,27 @@ def start(
     One that already serves the same files, endpoint and key is left as it is; another one of this
     `state` folder is ended first. A port that is taken gives way to the next free one.
     """
-    require(folder)
+    framework, _ = entry(folder)
+    if page and framework is not AGENTS:
+        raise UsageError(
+            f"{folder} is a prompt flow, which has no developer page",
+            hint="`hieno flow migrate` makes an agent project of it; `hieno flow serve` has a page",
+        )
     digest = _digest(folder, endpoint, key)
     running = status(state)
     if running and running.digest == digest and _answers(running.port):
         return running
     stop(state)
-    interpreter = promptflow.python(say)
+    interpreter = side.python(framework, say)
     for attempt in range(3):
         chosen = processes.free_port(port)
-        served = _launch(folder, endpoint, key, interpreter, state, chosen, digest)
+        served = _launch(folder, endpoint, key, interpreter, state, chosen, digest, page)
         if _wait(served, timeout):
             return served
         stop(state)
         if processes.port_is_free(chosen) or attempt == 2:  # it failed for another reason
             break
-    raise HienoError(f"prompt flow's server did not start\n{_last_lines(state)}", hint=_hint(state))
+    raise HienoError(f"the flow's server did not start\n{_last_lines(state)}", hint=_hint(state))
 
 
 def status(state: Path) -> Served | None:
@@ -113,6 +124,12 @@ def is_current(state: Path, folder: Path, endpoint: str, key: SecretStr) -> bool
     return running is not None and running.digest == _digest(folder, endpoint, key)
 
 
+def files(folder: Path) -> dict[str, str]:
+    """Return the digest of each of a project's own files, by name."""
+    paths = [path for path in sorted(folder.glob("*.*")) if path.is_file()]
+    return {path.name: digest_file(path) for path in paths if path.name != GENERATED}
+
+
 def stop(state: Path) -> bool:
     """End the flow server of a state folder; False where none was running."""
     running = status(state)
@@ -129,22 +146,30 @@ def _launch(
     state: Path,
     port: int,
     digest: str,
+    page: bool,
 ) -> Served:
     (state / LOG).unlink(missing_ok=True)
     process = processes.start_detached(
-        promptflow.command(
-            interpreter,
-            *("-m", "promptflow._cli.pf", "flow", "serve", "--source", str(folder.resolve())),
-            *("--engine", "fastapi", "--host", "127.0.0.1", "--port", str(port)),
-            "--skip-open-browser",
-        ),
+        _command(folder, interpreter, port, page),
         log=state / LOG,
-        environment=promptflow.environment(endpoint, key),
+        environment=side.environment(endpoint, key),
     )
     url = f"http://127.0.0.1:{port}/"
     served = Served(url, port, str(folder.resolve()), endpoint, digest, process)
     write_json(state / STATE, asdict(served), private=True)
     return served
+
+
+def _command(folder: Path, interpreter: Path, port: int, page: bool) -> list[str]:
+    if entry(folder)[0] is AGENTS:
+        script = folder.resolve() / ("devui.py" if page else "host.py")
+        return side.script(interpreter, script, "--port", str(port))
+    return side.command(
+        interpreter,
+        *("-m", "promptflow._cli.pf", "flow", "serve", "--source", str(folder.resolve())),
+        *("--engine", "fastapi", "--host", "127.0.0.1", "--port", str(port)),
+        "--skip-open-browser",
+    )
 
 
 def _wait(served: Served, timeout: float) -> bool:
@@ -154,7 +179,7 @@ def _wait(served: Served, timeout: float) -> bool:
             return True
         if time.monotonic() > deadline:
             raise TryLater(
-                f"prompt flow's server did not answer within {timeout:.0f} seconds",
+                f"the flow's server did not answer within {timeout:.0f} seconds",
                 hint="the machine may be busy: type the same command again",
             )
         time.sleep(0.1)
@@ -172,8 +197,7 @@ def _answers(port: int) -> bool:
 
 
 def _digest(folder: Path, endpoint: str, key: SecretStr) -> str:
-    files = {path.name: digest_file(path) for path in sorted(folder.glob("*.*")) if path.is_file()}
-    return digest_json([files, str(folder.resolve()), endpoint, key.get_secret_value()])
+    return digest_json([files(folder), str(folder.resolve()), endpoint, key.get_secret_value()])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Prompt flow itself: its side environment, its private home, and the process it runs in."""
+"""The side environment that a project runs in: its Python, its variables, its private home."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pydantic import SecretStr
 
 from hieno import environments
 from hieno.files import write_atomic
+from hieno.flow.frameworks import Framework
 from hieno.project import home
 
-# Without these the first command starts a background service, sends telemetry under a number
-# derived from this machine, and asks a package index for a newer version once a week.
-_PRIVATE_HOME = {
+# Without these prompt flow's first command starts a background service, sends telemetry under a
+# number derived from this machine, and asks a package index for a newer version once a week.
+PRIVATE_HOME = {
     "pf.yaml": "telemetry:\n  enabled: false\ntrace:\n  destination: none\n"
     "cli:\n  installation_id: 00000000-0000-0000-0000-000000000000\n",
     "pf_version_check.json": '{"last_check_time": "9000-01-01 00:00:00.000000", '
@@ -27,15 +28,16 @@ _NOT_INHERITED = (
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "HTTPS_PROXY",
     "HTTP_PROXY",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
     "PYTHONHOME",
     "PYTHONPATH",
     "VIRTUAL_ENV",
 )
 
 
-def python(say: Callable[[str], None]) -> Path:
-    """Return the Python that has prompt flow; its environment is made on first use."""
-    return environments.ensure("promptflow", say=say)
+def python(framework: Framework, say: Callable[[str], None]) -> Path:
+    """Return the Python that has a framework; its environment is made on first use."""
+    return environments.ensure(framework.environment, say=say)
 
 
 def command(interpreter: Path, *arguments: str) -> list[str]:
@@ -43,18 +45,25 @@ def command(interpreter: Path, *arguments: str) -> list[str]:
     return [str(interpreter), "-I", "-X", "utf8", *arguments]
 
 
+def script(interpreter: Path, file: Path, *arguments: str) -> list[str]:
+    """Return the command of a project's own script, which finds the modules beside it."""
+    return [str(interpreter), "-E", "-s", "-B", "-X", "utf8", str(file), *arguments]
+
+
 def environment(endpoint: str, key: SecretStr) -> dict[str, str]:
-    """Return the environment of a prompt flow process; the key goes this way and no other.
+    """Return the environment of a project's process; the key goes this way and no other.
 
     A private home with telemetry switched off is there before prompt flow's first start.
     """
     private = home() / "promptflow"
-    for file, content in _PRIVATE_HOME.items():
+    for file, content in PRIVATE_HOME.items():
         path = private / file
         if not path.is_file() or path.read_text(encoding="utf-8") != content:
             write_atomic(path, content)
     kept = {name: value for name, value in os.environ.items() if name.upper() not in _NOT_INHERITED}
     return kept | {
+        "AGENT_FRAMEWORK_FEATURE_MASK_DISABLED": "true",
+        "AGENT_FRAMEWORK_USER_AGENT_DISABLED": "true",
         "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
         "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
         "HIENO_API_KEY": key.get_secret_value(),

@@ -17,6 +17,7 @@ from typing import Any  # JSON from prompt flow and from the endpoint
 import httpx
 from promptflow.core import tool
 
+QUESTION, ANSWER = "question", "answer"  # what flow.dag.yaml calls them
 MOST_TOKENS = 1024  # a slow machine still finishes within the 180 seconds that Azure allows
 LONGEST_TURN = 20_000  # characters of one earlier question or answer
 PATIENCE = 60.0  # seconds during which a busy or starting endpoint is asked again
@@ -59,12 +60,17 @@ def conversation(question: str, history: list[Any], system: str, turns: int) -> 
     """Return the messages of a conversation in the order in which they were said."""
     messages = [{"role": "system", "content": system}] if system.strip() else []
     for turn in (history or [])[-turns:] if turns > 0 else []:
-        asked = (turn.get("inputs") or {}).get("question")
-        answered = (turn.get("outputs") or {}).get("answer")
+        asked, answered = part(turn, "inputs", QUESTION), part(turn, "outputs", ANSWER)
         if asked and answered:  # a turn that failed would leave a question without an answer
-            messages.append({"role": "user", "content": str(asked)[:LONGEST_TURN]})
-            messages.append({"role": "assistant", "content": str(answered)[:LONGEST_TURN]})
+            messages.append({"role": "user", "content": asked[:LONGEST_TURN]})
+            messages.append({"role": "assistant", "content": answered[:LONGEST_TURN]})
     return [*messages, {"role": "user", "content": question}]
+
+
+def part(turn: Any, side: str, name: str) -> str:
+    """Return one side of an earlier turn, empty where it is not there."""
+    found = turn.get(side) if isinstance(turn, dict) else None
+    return str(found.get(name) or "") if isinstance(found, dict) else ""
 
 
 def send(body: dict[str, Any]) -> httpx.Response:
@@ -113,7 +119,7 @@ def headers() -> dict[str, str]:
 def refusal(reply: httpx.Response) -> tuple[str, bool]:
     """Return what a reply other than 200 says, and whether it is worth asking again."""
     with closing(reply):
-        text = reply.read().decode(errors="replace").strip()[:500]
+        text = words(reply.read().decode(errors="replace").strip())[:500]
     if reply.status_code == 401:
         return "the endpoint refuses the key (HTTP 401): set HIENO_API_KEY", False
     # Azure's gateway answers 424 for the model's own status, which stands in a header.
@@ -122,6 +128,16 @@ def refusal(reply: httpx.Response) -> tuple[str, bool]:
     status = int(inner) if reply.status_code == 424 and inner.isdigit() else reply.status_code
     problem = f"the endpoint answered HTTP {status}: {text or reason or 'no reason given'}"
     return problem, status in TRY_AGAIN or reason == "model_not_ready"
+
+
+def words(body: str) -> str:
+    """Return the message of a JSON error, or the body as it is."""
+    try:
+        error = json.loads(body)
+        error = error.get("error", error) if isinstance(error, dict) else error
+        return str(error["message"]) if isinstance(error, dict) else body
+    except (ValueError, KeyError):
+        return body
 
 
 def seconds(text: str | None) -> float:
@@ -170,5 +186,6 @@ def stream(first: str, rest: Iterator[str]) -> Iterator[str]:
     try:
         yield from rest
     except (EndpointError, httpx.HTTPError, ValueError) as error:
+        lost = f"the connection to the endpoint was lost ({type(error).__name__})"
         # The status went out with the first piece, and prompt flow would swallow the exception.
-        yield f"\n\n[the answer was cut off: {error}]"
+        yield f"\n\n[the answer was cut off: {error if isinstance(error, EndpointError) else lost}]"

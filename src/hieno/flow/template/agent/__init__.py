@@ -1,0 +1,1 @@
+"""An agent project of the same behaviour as the flow."""

@@ -1,0 +1,1 @@
+"""An evaluation flow: one score a line, and what they come to together."""

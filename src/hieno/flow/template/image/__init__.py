@@ -1,0 +1,1 @@
+"""What an image of a flow holds beside the flow."""

@@ -1,0 +1,1 @@
+"""A flow for prompt flow: one node between a chat and the endpoint."""
