@@ -24,7 +24,7 @@ from hieno.files import read_jsonl, read_manifest, verify
 from hieno.flow import conversation
 from hieno.flow import stage as flow
 from hieno.package.convert import choose_engine, convert_base
-from hieno.package.layout import engine_folder
+from hieno.package.layout import engine_folder, first_format
 from hieno.plans import Published, plan
 from hieno.project import Project, locked
 from hieno.registry.versions import aliases, champion
@@ -165,7 +165,8 @@ def _look_model(work: _Work) -> Details | None:
     manifest = root and read_manifest(root)
     if not root or not manifest:
         return None
-    if engine != "transformers" and engine_folder(root, engine, config.package.weights) is None:
+    weights = first_format(config.package.weights)
+    if engine != "transformers" and engine_folder(root, engine, weights) is None:
         return None
     work.published.add("base", root, manifest)
     return {**manifest.facts, "folder": str(root), "digest": manifest.digest, "engine": engine}
@@ -177,7 +178,8 @@ def _make_model(work: _Work, reporter: Reporter) -> bool:
         config.model, revision=config.revision, folder=work.project.root, reporter=reporter
     )
     engine = choose_engine(config.package.engine)
-    convert_base(root, engine=engine, weights=config.package.weights, say=reporter.say)
+    weights = first_format(config.package.weights)
+    convert_base(root, engine=engine, weights=weights, say=reporter.say)
     return False
 
 

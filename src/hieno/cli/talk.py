@@ -108,9 +108,21 @@ def keys(
     show_default=True,
     help="What computes the answers.",
 )
+@click.option(
+    "--weights",
+    default="auto",
+    show_default=True,
+    metavar="FORMAT",
+    help="Format of converted weights, where there are several: fp32, bf16, int8 or int4.",
+)
 @project_options("serve", required=False)
 def serve(
-    root: Path | None, port: int | None, engine: str, project: Project, as_json: bool
+    root: Path | None,
+    port: int | None,
+    engine: str,
+    weights: str,
+    project: Project,
+    as_json: bool,
 ) -> None:
     """Serve one model folder, without keys.
 
@@ -132,6 +144,7 @@ def serve(
             place,
             port=chosen,
             engine=engine,
+            weights=weights,
             settings=project.config.serve,
             name=project.config.name,
         )

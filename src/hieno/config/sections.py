@@ -157,7 +157,9 @@ class Package(_Section):
     engine: Literal["auto", "openvino", "transformers"] = Field(
         "auto", description="engine to convert for"
     )
-    weights: Literal["fp32", "int8"] = Field("fp32", description="weight format of the engine")
+    weights: Literal["fp32", "bf16", "int8", "int4"] = Field(
+        "fp32", description="weight format of the engine"
+    )
 
 
 class Evaluate(_Section):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hieno.errors import HienoError
 from hieno.files import published, read_manifest
 from hieno.package.layout import ENGINES, engine_folder, weights_folder
 from hieno.processes import run_to_end
+
+DIRECT = ("fp32", "int8")  # what the converter writes at once; the rest is made of its fp32
 
 
 def choose_engine(wanted: str) -> str:
@@ -34,7 +37,10 @@ def convert_base(root: Path, *, engine: str, weights: str, say: Callable[[str], 
         say(f"converting the base model for {engine} (once)")
         target = root / ENGINES / f"{engine}-{weights}"
         with published(target, kind="engine", key=f"{engine}-{weights}") as (folder, facts):
-            convert(weights_folder(root), folder, engine=engine, weights=weights, say=say)
+            if weights != "fp32" and (whole := engine_folder(root, engine, "fp32")):
+                compress(whole, folder, weights=weights, say=say)
+            else:
+                convert(weights_folder(root), folder, engine=engine, weights=weights, say=say)
             manifest = read_manifest(root)
             facts["model"] = manifest.digest if manifest else None
 
@@ -43,20 +49,43 @@ def convert(
     model_folder: Path, target: Path, *, engine: str, weights: str, say: Callable[[str], None]
 ) -> None:
     """Write a model folder in an engine's own format into an existing, empty folder."""
-    from hieno import environments
-
     if engine != "openvino":
         raise HienoError(
             f"there is nothing to convert for {engine}", hint="set package.engine to auto"
         )
-    python = environments.ensure("openvino", say=say)
-    command = [
-        # isolated: settings for this process's Python are not meant for that one
-        *(str(python), "-I", "-X", "utf8", str(python.parent / "optimum-cli")),
-        *("export", "openvino", "--model", str(model_folder)),
+    if weights in DIRECT:
+        _run(_export(model_folder, target, weights), target, say)
+        return
+    whole = target.with_name(f"{target.name}.whole")
+    try:
+        _run(_export(model_folder, whole, "fp32"), whole, say)
+        compress(whole, target, weights=weights, say=say)
+    finally:
+        shutil.rmtree(whole, ignore_errors=True)
+
+
+def compress(source: Path, target: Path, *, weights: str, say: Callable[[str], None]) -> None:
+    """Write a folder converted with fp32 weights once more, with smaller ones."""
+    target.mkdir(exist_ok=True)
+    script = Path(__file__).with_name("compress.py")
+    _run((str(script), str(source), str(target), weights), target, say)
+
+
+def _export(model_folder: Path, target: Path, weights: str) -> Sequence[str]:
+    return (
+        *("optimum-cli", "export", "openvino", "--model", str(model_folder)),
         *("--task", "text-generation-with-past", "--weight-format", weights),
         str(target),
-    ]
+    )
+
+
+def _run(script: Sequence[str], target: Path, say: Callable[[str], None]) -> None:
+    """Run a script, or one of its programs, in the side environment; it has to fill `target`."""
+    from hieno import environments
+
+    python = environments.ensure("openvino", say=say)
+    # isolated: settings for this process's Python are not meant for that one
+    command = [str(python), "-I", "-X", "utf8", str(python.parent / script[0]), *script[1:]]
     quiet = {
         **os.environ,
         "HF_HUB_OFFLINE": "1",

@@ -8,6 +8,7 @@ from hieno.errors import MissingInput
 
 MODEL = Path("artifacts") / "model"
 ENGINES = Path("engines")
+FORMATS = ("fp32", "bf16", "int8", "int4")  # of an engine's weights, from large to small
 ADAPTER, RUN_MODEL = "adapter", "model"  # what a run holds: one or the other
 
 
@@ -22,7 +23,22 @@ def weights_folder(root: Path) -> Path:
     )
 
 
-def engine_folder(root: Path, engine: str, weights: str = "fp32") -> Path | None:
-    """Return the folder converted for an engine, or None where the package has none."""
-    folder = root / ENGINES / f"{engine}-{weights}"
-    return folder if folder.is_dir() else None
+def engine_folder(root: Path, engine: str, weights: str = "auto") -> Path | None:
+    """Return the folder converted for an engine, or None where the package has none.
+
+    `auto` is the largest format that is there: a package has one, a base model in the cache one
+    for each that some project has asked for.
+    """
+    for name in FORMATS if weights == "auto" else (weights,):
+        folder = root / ENGINES / f"{engine}-{name}"
+        if folder.is_dir():
+            return folder
+    return None
+
+
+def first_format(wanted: str) -> str:
+    """Return the format that is converted to first.
+
+    With `auto` that is fp32: the others are made of it and held to it, and the base is served so.
+    """
+    return "fp32" if wanted == "auto" else wanted

@@ -49,6 +49,7 @@ def _serve(options: argparse.Namespace) -> None:
         host=options.host,
         port=options.port,
         engine=options.engine,
+        weights=options.weights,
         settings=settings,
         name=options.name,
         aliases=options.alias,
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default="hieno", help="what requests call the model")
     parser.add_argument("--alias", action="append", default=[], help="another name; repeatable")
     parser.add_argument("--engine", default="auto", help="auto, openvino or transformers")
+    parser.add_argument("--weights", default="auto", help="format of the converted weights")
     parser.add_argument("--lineage", type=Path, help="JSON file of hieno-... answer headers")
     parser.add_argument("--max-requests", type=int)
     parser.add_argument("--max-new-tokens", type=int)

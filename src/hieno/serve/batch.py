@@ -24,6 +24,7 @@ def answer_chats(
     *,
     max_new_tokens: int,
     engine: str = "auto",
+    weights: str = "auto",
     settings: Serve | None = None,
     on_progress: Progress | None = None,
 ) -> list[Completion]:
@@ -36,7 +37,13 @@ def answer_chats(
     prompts = [render_prompt(tokenizer, [dict(message) for message in chat]) for chat in chats]
     sampling = Sampling(max_new_tokens=max_new_tokens, temperature=0.0)
     return generate_all(
-        root, prompts, sampling, engine=engine, settings=settings, on_progress=on_progress
+        root,
+        prompts,
+        sampling,
+        engine=engine,
+        weights=weights,
+        settings=settings,
+        on_progress=on_progress,
     )
 
 
@@ -46,14 +53,16 @@ def generate_all(
     sampling: Sampling,
     *,
     engine: str = "auto",
+    weights: str = "auto",
     settings: Serve | None = None,
     on_progress: Progress | None = None,
 ) -> list[Completion]:
     """Answer every prompt with the engine that would serve the package, in the prompts' order.
 
     All run at the same time, as far as `settings.max_requests` allows. `on_progress` is called
-    with (done, total). An answer is shortened where the context ends; a prompt that leaves no
-    room at all raises `BadData` before any work. May not be called from a running event loop.
+    with (done, total), first with 0 when the engine has been loaded. An answer is shortened where
+    the context ends; a prompt that leaves no room at all raises `BadData` before any work. May not
+    be called from a running event loop.
     """
     settings = settings or Serve()
     model = read_model(root, settings)
@@ -65,8 +74,10 @@ def generate_all(
             )
     if not prompts:
         return []
-    opened = open_engine(root, name=engine, settings=settings, model=model)
+    opened = open_engine(root, name=engine, weights=weights, settings=settings, model=model)
     try:
+        if on_progress is not None:
+            on_progress(0, len(prompts))
         return asyncio.run(
             _answer_all(opened, model, prompts, sampling, settings.max_requests, on_progress)
         )

@@ -32,6 +32,7 @@ def serve(
     port: int,
     host: str = "127.0.0.1",
     engine: str = "auto",
+    weights: str = "auto",
     settings: Serve | None = None,
     name: str = "hieno",
     aliases: Sequence[str] = (),
@@ -49,10 +50,10 @@ def serve(
     from hieno.serve.admission import Slots
     from hieno.serve.service import Service
 
-    choice = choose_engine(root, engine)
+    choice = choose_engine(root, engine, weights)
     print(f"hieno: engine {choice.name}: {choice.reason}", file=sys.stderr, flush=True)
     model = read_model(root, settings)
-    opened = open_engine(root, name=choice.name, settings=settings, model=model)
+    opened = open_engine(root, name=choice.name, weights=weights, settings=settings, model=model)
     service = Service(
         engine=opened,
         model=model,

@@ -32,7 +32,7 @@ from hieno.endpoint.watch import Guard
 from hieno.errors import DiskFull, HienoError, Interrupted, MissingInput, is_disk_full, rebuild
 from hieno.files import digest_json, read_manifest, write_json
 from hieno.package.convert import choose_engine
-from hieno.package.layout import engine_folder, weights_folder
+from hieno.package.layout import engine_folder, first_format, weights_folder
 from hieno.project import Project
 from hieno.registry.versions import ModelVersion
 from hieno.reporting import Reporter
@@ -162,7 +162,7 @@ class LocalTarget:
         manifest = read_manifest(root)
         return DeploymentSpec(
             version=str(version.version),
-            command=self._command(root, lineage, aliases=COLOURS),
+            command=self._command(root, "auto", lineage, aliases=COLOURS),
             root=str(root),
             engine=manifest.facts["engine"] if manifest else "auto",
             data_digest=lineage["data_digest"],
@@ -170,7 +170,8 @@ class LocalTarget:
         )
 
     def _spec_of_base(self, root: Path) -> DeploymentSpec:
-        command = self._command(root, BASE_LINEAGE, aliases=(BASE,))
+        weights = first_format(self.project.config.package.weights)
+        command = self._command(root, weights, BASE_LINEAGE, aliases=(BASE,))
         return DeploymentSpec(
             version="base", command=command, root=str(root), memory=self._memory(root)
         )
@@ -179,12 +180,13 @@ class LocalTarget:
         """Estimate the bytes that a model takes: its weights, and its cache when it is full."""
         config = self.project.config
         engine = choose_engine(config.package.engine)
-        folder = engine_folder(root, engine, config.package.weights) or weights_folder(root)
+        kind = first_format(config.package.weights)
+        folder = engine_folder(root, engine, kind) or weights_folder(root)
         weights = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
         return int(weights * OVERHEAD + config.serve.cache_gb * 1e9)
 
     def _command(
-        self, root: Path, lineage: Mapping[str, str], *, aliases: Sequence[str]
+        self, root: Path, weights: str, lineage: Mapping[str, str], *, aliases: Sequence[str]
     ) -> tuple[str, ...]:
         path = self._lineage_file(lineage)
         serve = self.project.config.serve
@@ -192,6 +194,7 @@ class LocalTarget:
             *processes.python_module("hieno.serve", str(root)),
             *("--port", "{port}", "--name", self.project.config.name),
             *(word for alias in aliases for word in ("--alias", alias)),
+            *("--weights", weights),
             *("--lineage", str(path)),
             *("--max-new-tokens", str(serve.max_new_tokens)),
             *("--max-requests", str(serve.max_requests)),

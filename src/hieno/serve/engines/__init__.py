@@ -15,7 +15,6 @@ from hieno.serve.model import Model, read_model
 
 Finish = Literal["stop", "length"]
 ENGINES = ("openvino", "transformers")
-WEIGHTS = ("fp32", "int8")
 _COLDEST = 1e-5
 _NARROWEST = 1e-6  # the likeliest of any vocabulary's tokens has a larger share
 
@@ -84,7 +83,7 @@ class Choice:
     folder: Path | None = None
 
 
-def choose_engine(root: Path, name: str = "auto") -> Choice:
+def choose_engine(root: Path, name: str = "auto", weights: str = "auto") -> Choice:
     """Choose OpenVINO where the package is converted for it and it is installed.
 
     Raises `UsageError` for an unknown engine and `MissingInput` for one that cannot run here.
@@ -95,14 +94,16 @@ def choose_engine(root: Path, name: str = "auto") -> Choice:
         )
     if name == "transformers":
         return Choice("transformers", "it was asked for")
-    converted = (engine_folder(root, "openvino", weights) for weights in WEIGHTS)
-    folder = next((found for found in converted if found is not None), None)
+    folder = engine_folder(root, "openvino", weights)
     installed = util.find_spec("openvino_genai") is not None
     if folder is not None and installed:
         reason = f"the package has {folder.name}"
         return Choice("openvino", reason if name == "auto" else "it was asked for", folder)
+    kind = "" if weights == "auto" else f" with {weights} weights"
     missing = (
-        "the package is not converted for OpenVINO" if folder is None else "OpenVINO is missing"
+        f"the package is not converted for OpenVINO{kind}"
+        if folder is None
+        else "OpenVINO is missing"
     )
     if name == "auto":
         return Choice("transformers", missing)
@@ -116,13 +117,14 @@ def open_engine(
     root: Path,
     *,
     name: str = "auto",
+    weights: str = "auto",
     settings: Serve | None = None,
     model: Model | None = None,
 ) -> Engine:
     """Load a package's weights into the chosen engine (see `choose_engine`)."""
     settings = settings or Serve()
     model = model or read_model(root, settings)
-    choice = choose_engine(root, name)
+    choice = choose_engine(root, name, weights)
     if choice.folder is not None:
         from hieno.serve.engines.openvino import open_openvino
 
