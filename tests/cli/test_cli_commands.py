@@ -50,6 +50,7 @@ From chats to a model:
   train       Fine-tune the model on them.
   package     Make the tuned model ready to be served.
   evaluate    Compare the tuned model with its base.
+  harness     Examine it with other people's harnesses.
   register    Give the package a version.
   deploy      Put the version behind the endpoint.
   up          Do whatever of all this is not done yet.

@@ -33,6 +33,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "train": Entry("hieno.cli.train:train", "Fine-tune the model on them."),
         "package": Entry("hieno.cli.stages:package", "Make the tuned model ready to be served."),
         "evaluate": Entry("hieno.cli.stages:evaluate", "Compare the tuned model with its base."),
+        "harness": Entry("hieno.cli.harness:harness", "Examine it with other people's harnesses."),
         "register": Entry("hieno.cli.stages:register", "Give the package a version."),
         "deploy": Entry("hieno.cli.stages:deploy", "Put the version behind the endpoint."),
         "up": Entry("hieno.cli.stages:up", "Do whatever of all this is not done yet."),

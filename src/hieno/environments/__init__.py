@@ -51,6 +51,10 @@ class Definition:
 
 
 DEFINITIONS: Mapping[str, Definition] = {
+    "azure-evaluation": Definition(
+        "runs Azure's local evaluators on an endpoint", ("azure-ai-evaluation",)
+    ),
+    "lm-eval": Definition("runs EleutherAI's harness on an endpoint", ("lm-eval[api]",)),
     "openvino": Definition(
         "converts models for OpenVINO",
         ("optimum-intel[openvino]", "openvino-genai", "nncf", "torch", "transformers"),
