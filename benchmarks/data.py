@@ -11,26 +11,27 @@ from __future__ import annotations
 import json
 import os
 import platform
-import random
-import re
 import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any  # rows of JSONL
+from typing import IO, Any  # Any: rows of JSONL
 
 import psutil
+from planted import generate, score
 
 from hieno import models, plans
 from hieno.data import privacy
 from hieno.data.chats import check, digest, normalised
 from hieno.data.lengths import measure, open_ruler
 from hieno.data.likeness import signature
-from hieno.files import read_jsonl, read_manifest
+from hieno.files import read_manifest
 from hieno.package.layout import weights_folder
 from hieno.project import Project, open_project
 from hieno.stages import StagePlan, save_plan
@@ -38,11 +39,26 @@ from hieno.stages import StagePlan, save_plan
 ROWS = int(os.environ.get("ROWS", "2000"))
 WORKERS = int(os.environ.get("WORKERS", "0"))
 BASELINE = 2000  # chats at most that are tokenised bare
-BROKEN, NEAR, LEAKED, SECRETS = 0.02, 0.05, 0.01, 30
-SEED = 0
 MAX_LENGTH = 8192
+# what the stage does when it tells of these units
+PHASES = {
+    "MB": "read, check, clean, tokenise",
+    "kB": "read, check, clean, tokenise",
+    "chats": "compare and divide",
+    "batches": "write",
+    "pages": "proof and report",
+    "runs": "show in MLflow",
+}
 
-Planted = dict[str, set[int]]  # kind -> lines
+
+@dataclass(frozen=True)
+class Prepared:
+    """A stage that ran: its plan, seconds, those of each phase, and peak memory in bytes."""
+
+    plan: StagePlan
+    seconds: float
+    phases: dict[str, float]
+    peak: int
 
 
 def main() -> None:
@@ -61,15 +77,15 @@ def main() -> None:
         half = len(chats) // 2
         bare = [tokenise(base, chats[:half])]
         began = resource.getrusage(resource.RUSAGE_CHILDREN)
-        plan, seconds, peak = prepare(project, base)
+        made = prepare(project, base)
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         bare.append(tokenise(base, chats[half:]))
-        facts = _facts(plan)
-        found = score(Path(plan.output), planted)
+        facts = _facts(made.plan)
+        found = score(Path(made.plan.output), planted)
         shares = steps(base, chats[:300])
     tokens = facts["train_tokens"]["total"] + facts["test_tokens"]["total"]
     work = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
-    rate, bare_rate = tokens / seconds, 2 / sum(1 / wall for wall, _ in bare)
+    rate, bare_rate = tokens / made.seconds, 2 / sum(1 / wall for wall, _ in bare)
     bare_work = sum(cpu for _, cpu in bare) / 2
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(
@@ -77,7 +93,10 @@ def main() -> None:
         f" {cores} cores, load {os.getloadavg()[0]:.1f}, the demo model's tokenizer,"
         f" {facts['read']:,} rows read, {tokens:,} tokens kept, baseline on {len(chats):,} chats"
     )
-    print(f"{'step, on one core':34} {'ms a chat':>10} {'share':>7}")
+    print(f"{'phase':34} {'seconds':>10} {'share':>7}")
+    for name, cost in made.phases.items():
+        print(f"{name:34} {cost:10.2f} {cost / made.seconds:7.1%}")
+    print(f"{'step of the first, on one core':34} {'ms a chat':>10} {'share':>7}")
     total = sum(shares.values())
     for name, cost in shares.items():
         print(f"{name:34} {cost:10.3f} {cost / total:7.1%}")
@@ -87,12 +106,12 @@ def main() -> None:
     print(f"rejected: {facts['rejected_by_code']}")
     result = {
         "rows": facts["read"],
-        "seconds": round(seconds, 2),
-        "rows_per_s": round(facts["read"] / seconds, 1),
+        "seconds": round(made.seconds, 2),
+        "rows_per_s": round(facts["read"] / made.seconds, 1),
         "tokens_per_s": round(rate),
         "ratio_vs_tokenizer": round(rate / bare_rate, 3),
         "cpu_ratio_vs_tokenizer": round(tokens / work * bare_work, 3),
-        "peak_rss_gb": round(peak / 1e9, 3),
+        "peak_rss_gb": round(made.peak / 1e9, 3),
         "near_duplicate_recall": round(found["near-duplicates"][0], 4),
         "near_duplicate_precision": round(found["near-duplicates"][1], 4),
         "leak_recall": round(found["leaks"][0], 4),
@@ -103,115 +122,8 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def generate(root: Path, rows: int) -> Planted:
-    """Write `chats.jsonl` and `held.jsonl`; return the lines of what was planted."""
-    rng = random.Random(SEED)  # noqa: S311  # nothing here is secret
-    writer = _Writer(rng)
-    held = [writer.chat() for _ in range(max(20, rows // 50))]
-    with (root / "held.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(json.dumps({"messages": chat}) + "\n" for chat in held)
-    planted: Planted = {kind: set() for kind in ("broken", "near", "leaked", "secret")}
-    secrets = set(rng.sample(range(1, rows + 1), min(SECRETS, rows // 10)))
-    recent: list[list[dict[str, str]]] = []
-    with (root / "chats.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-        for line in range(1, rows + 1):
-            chance = rng.random()
-            if line in secrets:
-                chat = writer.chat()
-                chat[0]["content"] += f" {writer.secret()} "
-                planted["secret"].add(line)
-            elif chance < BROKEN:
-                planted["broken"].add(line)
-                file.write(writer.broken() + "\n")
-                continue
-            elif chance < BROKEN + NEAR and recent:
-                planted["near"].add(line)
-                chat = writer.edited(rng.choice(recent))
-            elif chance < BROKEN + NEAR + LEAKED:
-                planted["leaked"].add(line)
-                chosen = rng.choice(held)
-                chat = chosen if rng.random() < 0.5 else writer.edited(chosen)
-            else:
-                chat = writer.chat()
-                if rng.random() < 0.2:
-                    recent = [*recent[-499:], chat]
-            file.write(json.dumps({"messages": chat}) + "\n")
-    return planted
-
-
-class _Writer:
-    """Words of the standard library's own documentation, as often as words are in a language."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        text = "".join(
-            path.read_text("utf-8") for path in sorted(Path(os.__file__).parent.glob("*.py"))
-        )
-        found = sorted(set(re.findall(r"\b[a-z]{2,12}\b", text)))
-        rng.shuffle(found)
-        self._words = found[:20_000]
-        weights = (1 / (place + 10) for place in range(len(self._words)))
-        self._weights = list(_running(weights))
-
-    def chat(self) -> list[dict[str, str]]:
-        """Return 1 to 5 turns, longer ones with longer replies, 1,100 tokens in the mean."""
-        chat = []
-        for _ in range(self._rng.choices((1, 2, 3, 4, 5), (10, 20, 35, 25, 10))[0]):
-            chat.append({"role": "user", "content": self._text(self._rng.randint(8, 60))})
-            chat.append({"role": "assistant", "content": self._text(self._rng.randint(80, 310))})
-        return chat
-
-    def edited(self, chat: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-        """Return the chat as somebody else exported it: a few words changed, case or spaces."""
-        kind = self._rng.randrange(3)
-        made = []
-        for message in chat:
-            words = message["content"].split(" ")
-            if kind == 0:
-                words = [w if self._rng.random() > 0.015 else self._word() for w in words]
-            text = " ".join(words)
-            made.append({**message, "content": text.lower() if kind == 1 else text})
-        if kind == 2:
-            made[-1]["content"] += " " + self._text(
-                max(3, sum(len(m["content"]) for m in made) // 120)
-            )
-        return made
-
-    def broken(self) -> str:
-        """Return a row that cannot be used."""
-        chat = self.chat()
-        kinds: list[Callable[[], str]] = [
-            lambda: json.dumps({"messages": chat})[:-20],
-            lambda: json.dumps({"messages": chat[:-1]}),
-            lambda: json.dumps({"messages": [{**chat[0], "role": "bot"}, *chat[1:]]}),
-            lambda: json.dumps({"messages": [*chat[:-1], {**chat[-1], "content": " "}]}),
-            lambda: json.dumps({"text": chat[0]["content"]}),
-            lambda: json.dumps({"messages": [chat[0], *chat]}),
-        ]
-        return str(self._rng.choice(kinds)())
-
-    def secret(self) -> str:
-        """Return a made-up secret."""
-        signs = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-        body = "".join(self._rng.choices(signs, k=40))
-        prefixes = (f"AKIA{body[:16]}", f"ghp_{body[:36]}", f"sk-{body}", f"hf_{body[:34]}")
-        return str(self._rng.choice(prefixes))
-
-    def _text(self, words: int) -> str:
-        sentences = []
-        while words > 0:
-            length = min(words, self._rng.randint(5, 20))
-            chosen = self._rng.choices(self._words, cum_weights=self._weights, k=length)
-            sentences.append(" ".join(chosen).capitalize() + ".")
-            words -= length
-        return " ".join(sentences)
-
-    def _word(self) -> str:
-        return str(self._rng.choice(self._words))
-
-
-def prepare(project: Project, base: Path) -> tuple[StagePlan, float, int]:
-    """Run the stage as the command does; return its plan, seconds and peak memory in bytes.
+def prepare(project: Project, base: Path) -> Prepared:
+    """Run the stage as the command does.
 
     The memory is the sum over the stage's processes, looked at ten times a second.
     """
@@ -223,12 +135,18 @@ def prepare(project: Project, base: Path) -> tuple[StagePlan, float, int]:
     file = project.root / "plan.json"
     save_plan(plan, file)
     peak = 0
+    began_at: list[tuple[str, float]] = [("start", 0.0)]
     began = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-m", "hieno.stages", str(file)],
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
     ) as child:
+        assert child.stdout is not None
+        listening = threading.Thread(target=_listen, args=(child.stdout, began, began_at))
+        listening.start()
         watched = psutil.Process(child.pid)
         while child.poll() is None:
             peak = max(peak, _memory(watched))
@@ -238,7 +156,20 @@ def prepare(project: Project, base: Path) -> tuple[StagePlan, float, int]:
                 continue
     if child.returncode:
         raise SystemExit(f"the stage ended with {child.returncode}")
-    return plan, time.perf_counter() - began, peak
+    seconds = time.perf_counter() - began
+    listening.join()
+    ends = [moment for _, moment in began_at[1:]] + [seconds]
+    phases = {name: end - start for (name, start), end in zip(began_at, ends, strict=True)}
+    return Prepared(plan, seconds, phases, peak)
+
+
+def _listen(lines: IO[str], began: float, phases: list[tuple[str, float]]) -> None:
+    """Note when the stage first tells of each phase."""
+    for line in lines:
+        unit = (json.loads(line).get("progress") or ["", "", ""])[2]
+        name = PHASES.get(unit, phases[-1][0])
+        if all(name != known for known, _ in phases):
+            phases.append((name, time.perf_counter() - began))
 
 
 def tokenise(base: Path, chats: Sequence[dict[str, Any]]) -> tuple[float, float]:
@@ -258,29 +189,6 @@ def tokenise(base: Path, chats: Sequence[dict[str, Any]]) -> tuple[float, float]
     for start in range(0, len(texts), 256):
         count += sum(map(len, tokenizer.encode_batch(texts[start : start + 256])))
     return count / (time.perf_counter() - began), (time.process_time() - before) / count
-
-
-def score(dataset: Path, planted: Planted) -> dict[str, tuple[float, float]]:
-    """Return (recall, precision) of each kind."""
-    rejected: dict[str, set[int]] = {}
-    for row in read_jsonl(dataset / "rejected.jsonl"):
-        if row["file"] == "chats.jsonl":
-            rejected.setdefault(row["code"], set()).add(row["line"])
-    codes = {
-        "near-duplicates": ("near", ("duplicate", "near-duplicate")),
-        "leaks": ("leaked", ("in-test", "near-test")),
-    }
-    found = {
-        name: _rates(set().union(*(rejected.pop(code, set()) for code in kinds)), planted[kind])
-        for name, (kind, kinds) in codes.items()
-    }
-    found["broken rows"] = _rates(set().union(*rejected.values()), planted["broken"])
-    finds = read_jsonl(dataset / "findings.jsonl")
-    lines = {
-        f["line"] for f in finds if f["family"] == privacy.SECRET and f["file"] == "chats.jsonl"
-    }
-    found["secrets"] = _rates(lines, planted["secret"])
-    return found
 
 
 def steps(base: Path, chats: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -310,11 +218,6 @@ def _milliseconds(function: Callable[[Any], object], values: Sequence[Any]) -> f
     return (time.perf_counter() - began) * 1000 / len(values)
 
 
-def _rates(found: set[int], planted: set[int]) -> tuple[float, float]:
-    right = len(found & planted)
-    return right / max(1, len(planted)), right / max(1, len(found))
-
-
 def _usable(root: Path) -> Iterator[dict[str, Any]]:
     with (root / "chats.jsonl").open(encoding="utf-8") as file:
         for line in file:
@@ -340,13 +243,6 @@ def _facts(plan: StagePlan) -> dict[str, Any]:
     manifest = read_manifest(Path(plan.output))
     assert manifest is not None
     return dict(manifest.facts)
-
-
-def _running(values: Iterator[float]) -> Iterator[float]:
-    total = 0.0
-    for value in values:
-        total += value
-        yield total
 
 
 class _Quiet:
