@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any  # settings are JSON
 
-from hieno.data.sources import files, hub_name
+from hieno.data.sources import files, hub_name, unread
 from hieno.errors import MissingInput
 from hieno.evaluate.questions import SHIPPED, TEXTS
 from hieno.files import Manifest, digest_file, digest_json, read_manifest
@@ -70,6 +70,9 @@ def _data(project: Project, done: Published) -> StagePlan:
             "serve": _serve(project),
             "sources": [(str(path), _shown(project, path)) for path in sources],
             "tests": [(str(path), _shown(project, path)) for path in tests],
+            "unread": []
+            if named
+            else [_shown(project, p) for p in unread(project.path(data.source))],
             "hub": hub if named else None,
             "shown": f"{named} {hub['split']}" if named else data.source,
             "earlier": _earlier(project),

@@ -91,6 +91,7 @@ def plan_of(
             "serve": {},
             "sources": [(str(path), path.name) for path in sources],
             "tests": [(str(test), test.name)] if test else [],
+            "unread": [],
             "hub": None,
             "shown": "chats",
             "earlier": str(earlier) if earlier else None,

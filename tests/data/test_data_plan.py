@@ -64,9 +64,11 @@ def test_a_folder_of_chats_is_one_source_told_below_the_project(base: Path, tmp_
     (tmp_path / "export").mkdir()
     write(tmp_path / "export" / "b.jsonl", different(2))
     write(tmp_path / "export" / "a.jsonl", different(2))
+    (tmp_path / "export" / "notes.txt").write_text("call Eeva", encoding="utf-8")
     plan = planned(tmp_path, base, source="export")
     assert [shown for _, shown in plan.settings["sources"]] == ["export/a.jsonl", "export/b.jsonl"]
     assert len(plan.files) == 2
+    assert plan.settings["unread"] == ["export/notes.txt"]
     made(plan)
     rejected = (Path(plan.output) / "rejected.jsonl").read_text("utf-8")
     assert '"file": "export/b.jsonl"' in rejected

@@ -53,6 +53,7 @@ def zstd(raw: bytes) -> bytes:
 
 
 CSV = 'question,reply\r\nWhen do you open?,At nine.\r\nAnd close?,"At five, mostly."\r\n'
+TABS = "prompt\tresponse\r\nWhen do you open?\tAt nine.\r\nAnd close?\tAt five, mostly.\r\n"
 FORMS = {
     "messages.jsonl": jsonl(WANTED),
     "mark.jsonl": b"\xef\xbb\xbf" + jsonl(WANTED),
@@ -67,6 +68,15 @@ FORMS = {
     "packed.jsonl.gz": gzip.compress(jsonl(WANTED)),
     "packed.jsonl.zst": zstd(jsonl(WANTED)),
     "packed.csv.gz": gzip.compress(CSV.encode()),
+    "packed-unsaid.jsonl": gzip.compress(jsonl(WANTED)),
+    "not-packed.jsonl.gz": jsonl(WANTED),
+    "unicode-text.csv": TABS.encode("utf-16"),
+    "wide.jsonl": jsonl(WANTED).decode().encode("utf-16"),
+    "capitals.csv": CSV.replace("question,reply", "Question,REPLY").encode(),
+    "carriage.csv": CSV.replace("\r\n", "\r").encode(),
+    "one-over-lines.jsonl": b"\n".join(json.dumps(row, indent=2).encode() for row in WANTED),
+    "one-over-lines.json": b"".join(json.dumps(row, indent=2).encode() for row in WANTED),
+    "list-over-lines.jsonl": json.dumps(WANTED, indent=2).encode(),
 }
 
 
@@ -101,6 +111,34 @@ def test_the_mapping_is_told_with_three_rows(tiny_model: Path, tmp_path: Path) -
     assert made.facts["sources"] == {
         "t.csv": "prompt-completion (question as prompt, reply as completion)"
     }
+
+
+def test_files_alike_are_told_a_few_times_and_empty_ones_always(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    paths = [write(tmp_path / f"{n}.jsonl", different(1, start=n)) for n in range(9)]
+    made = prepare(tiny_model, tmp_path, [*paths, write(tmp_path / "none.csv", [])])
+    told = [line for line in made.told if line.startswith(("0", "5", "8", "none"))]
+    assert told == ["0.jsonl: messages (messages as messages)", "none.csv: no rows"]
+    assert len(made.facts["sources"]) == 10
+
+
+def test_the_first_row_of_each_code_is_told_with_its_remedy(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    rows = [*different(3), "{", chat("x"), "}"]
+    made = prepare(tiny_model, tmp_path, write(tmp_path / "a.jsonl", rows))
+    start = made.told.index(
+        f"set aside, the first of each kind; all stand in {made.folder / 'rejected.jsonl'}"
+    )
+    first, second, report = made.told[start + 1 :]
+    assert first.startswith("  a.jsonl:4: not-json: not JSON: Expecting property name")
+    assert first.endswith(". To do: each line is one JSON object in UTF-8")
+    assert second == (
+        "  a.jsonl:5: no-reply: the chat has no assistant turn."
+        " To do: the last message must be the assistant's"
+    )
+    assert report == f"report: {made.folder / 'report.html'}"
 
 
 def test_columns_of_any_name_can_be_named(tiny_model: Path, tmp_path: Path) -> None:
@@ -149,6 +187,48 @@ def test_a_csv_row_with_too_many_cells_is_set_aside(tiny_model: Path, tmp_path: 
     [reject] = made.rows("rejected")
     assert (reject["line"], reject["code"]) == (3, "bad-csv")
     assert reject["problem"] == "3 cells, and the header has 2"
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "line", "code", "problem"),
+    [
+        ("t.csv", b"prompt,completion,prompt\na,b,c\n", 1, "bad-csv", "two columns are named 'pr"),
+        ("t.csv", b'prompt,completion\n"a,b\nc,d\n', 2, "bad-csv", "a quote that opens here is"),
+        ("t.csv", b"a,b\nc,d\n", 2, "no-messages", "the row has no 'messages', it has 'a', 'b'"),
+        ("t.xlsx", b"PK\x03\x04 more", 1, "not-text", "the file is a workbook or another zip"),
+        ("t.json", b"[] 7", 1, "not-json", "there is more after the list"),
+        ("t.jsonl", b'{"prompt": "a", }\n', 1, "not-json", "not JSON: "),
+        ("t.parquet", b"", 1, "broken-file", "the file ends here: "),
+        ("t.csv", b"\xff\xfea\x00,", 1, "broken-file", "the file ends here: "),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_why_in_one_line(
+    tiny_model: Path, tmp_path: Path, name: str, raw: bytes, line: int, code: str, problem: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(raw)
+    good = write(tmp_path / "good.jsonl", different(1))
+    [reject] = prepare(tiny_model, tmp_path, [good, path]).rows("rejected")
+    assert (reject["file"], reject["line"], reject["code"]) == (name, line, code)
+    assert reject["problem"].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("turns", "code"),
+    [
+        ([("Human", "a"), ("GPT", "b")], None),
+        ([("human", "a"), ("bing", "b")], "bad-role"),
+        ([("human", "a"), ("function_call", "b"), ("observation", "c"), ("gpt", "d")], "tool-turn"),
+        ([("gpt", "a"), ("human", "b"), ("gpt", "c")], "bad-order"),
+    ],
+)
+def test_sharegpt_roles_are_known_in_any_case_and_odd_ones_named(
+    tiny_model: Path, tmp_path: Path, turns: list[tuple[str, str]], code: str | None
+) -> None:
+    good = {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "r"}]}
+    odd = {"conversations": [{"from": role, "value": text} for role, text in turns]}
+    made = prepare(tiny_model, tmp_path, write(tmp_path / "s.jsonl", [good, odd]))
+    assert made.codes() == ([(2, code)] if code else [])
 
 
 def test_a_csv_that_is_not_utf8_is_named(tiny_model: Path, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ class Data(_Section):
         "data/chats.jsonl",
         description="your chats: a file, a folder, a glob, or a hub dataset (hf:OWNER/NAME)",
     )
-    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion"] = Field(
-        "auto", description="shape of the rows"
+    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion", "feedback"] = (
+        Field("auto", description="shape of the rows")
     )
     columns: dict[str, str] = Field(
         default={}, description="column of each field, where it has another name"

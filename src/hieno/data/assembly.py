@@ -33,6 +33,7 @@ class Assembled:
     normalised: int
     found: dict[str, int]
     near_pairs: int
+    first_rejects: list[dict[str, Any]] = field(default_factory=list)  # one of each code
     columns: dict[str, Any] = field(default_factory=dict)
 
 
@@ -77,6 +78,7 @@ def assemble(
     verdict, division = _judge(columns, summaries, settings, work, earlier)
     counts: Counter[str] = Counter()
     codes: Counter[str] = Counter()
+    firsts: dict[str, dict[str, Any]] = {}
     names = {TRAIN: "train", TEST: "test"}
     with ExitStack() as files:
         out = {
@@ -107,6 +109,7 @@ def assemble(
             _copy(where.finds, out["findings"])
             for row in sorted(rejects, key=lambda row: row["line"]):
                 codes[row["code"]] += 1
+                firsts.setdefault(row["code"], row)
                 out["rejected"].write(json.dumps(row, ensure_ascii=False) + "\n")
     kept = verdict.side != ASIDE
     return Assembled(
@@ -116,6 +119,7 @@ def assemble(
         normalised=sum(summary["normalised"] for summary in summaries),
         found=dict(sum((Counter(summary["finds"]) for summary in summaries), Counter[str]())),
         near_pairs=division.pairs,
+        first_rejects=list(firsts.values()),
         columns={
             "side": verdict.side[kept],
             "tokens": columns.tokens[kept],

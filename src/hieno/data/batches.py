@@ -19,7 +19,7 @@ from hieno.data.chats import Reject, check, digest, normalised, shortened
 from hieno.data.formats import Mapped, as_messages
 from hieno.data.lengths import Length, Ruler, measure, open_ruler
 from hieno.data.likeness import PERMUTATIONS, signature
-from hieno.data.sources import Record
+from hieno.data.sources import Record, not_json
 
 MOST_ROWS = 256
 MOST_BYTES = 1_000_000
@@ -140,7 +140,7 @@ def _prepare_row(record: Record, batch: Batch, ruler: Ruler, settings: Data) -> 
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            return reject("not-json", f"not JSON: {error}")
+            return reject("not-json", not_json(error))
     else:
         text = json.dumps(value, ensure_ascii=False, default=str)
     shaped = as_messages(value, batch.mapped)

@@ -19,12 +19,14 @@ KEPT = 2000  # characters of a row's text that a reject keeps
 
 HINTS = {
     "not-utf8": "save the file as UTF-8",
+    "not-text": "export it as CSV in UTF-8, or as JSONL",
     "not-json": "each line is one JSON object in UTF-8",
-    "bad-csv": "quote cells that hold the delimiter, and give each row a cell for each column",
+    "bad-csv": "quote cells that hold the delimiter, and give each row a cell for each column and"
+    " each column a name of its own",
     "broken-file": "copy the file again: it is damaged or cut off",
     "too-large": "split the row",
-    "no-messages": 'give the row a list "messages" of {"role": ..., "content": ...},'
-    " or name its columns in data.columns",
+    "no-messages": 'give the row a list "messages" of {"role": ..., "content": ...}, or name its'
+    " columns: data.format: prompt-completion, data.columns: {prompt: ..., completion: ...}",
     "bad-role": "roles are system, user and assistant",
     "tool-turn": "remove the tool's turns: the templates here show none",
     "bad-content": '"content" is a text that is not empty',
@@ -32,6 +34,9 @@ HINTS = {
     "no-reply": "the last message must be the assistant's",
     "bad-answers": '"answers" is a list of texts, any of which counts as right',
     "bad-weight": '"weight" is 0 or 1, on a reply, and 1 on at least one',
+    "rated-down": "correct the answer on the chat page: a correction is learnt",
+    "not-rated": "nothing: only what is rated up or corrected is learnt",
+    "replaced": "nothing: the last line of an id counts",
     "control-character": "remove the character: it is none of a text's",
     "control-token": "take the template's token out of the text",
     "not-shown": "remove the message that the model's template leaves out",

@@ -8,8 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any  # a row of the user's file can hold anything
 
+from hieno.data.feedback import as_chat
+
 # Each format's fields, with the column names under which they are usually found.
 FIELDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "feedback": {
+        "messages": ("messages",),
+        "rating": ("rating",),
+        "correction": ("correction",),
+    },
     "messages": {"messages": ("messages",)},
     "sharegpt": {"conversations": ("conversations", "conversation"), "system": ("system",)},
     "alpaca": {
@@ -25,11 +32,13 @@ FIELDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
 }
 NEEDED = {
+    "feedback": ("messages",),
     "messages": ("messages",),
     "sharegpt": ("conversations",),
     "alpaca": ("instruction", "output"),
     "prompt-completion": ("prompt", "completion"),
 }
+MOST_NAMED = 6  # columns of a row that has none of those that are needed
 _SHAREGPT_ROLES = {
     "human": "user",
     "user": "user",
@@ -39,6 +48,8 @@ _SHAREGPT_ROLES = {
     "model": "assistant",
     "assistant": "assistant",
     "system": "system",
+    "function_call": "tool",
+    "observation": "tool",
 }
 
 
@@ -89,8 +100,11 @@ def as_messages(row: Any, mapped: Mapped) -> dict[str, Any] | tuple[str, str]:
         if row.get(mapped.columns.get(need, need)) is None
     ]
     if missing:
-        return "no-messages", f"the row has no {missing[0]!r}"
+        return "no-messages", f"the row has no {missing[0]!r}, it has {_names(row)}"
     got = {ours: row.get(theirs) for ours, theirs in mapped.columns.items()}
+    if mapped.format == "feedback":
+        chat = as_chat({**row, "messages": got["messages"]})
+        return chat if isinstance(chat, tuple) else {**row, "messages": chat}
     if mapped.format == "messages":
         return {**row, "messages": _parsed(got["messages"])}
     if mapped.format == "sharegpt":
@@ -114,12 +128,14 @@ def as_messages(row: Any, mapped: Mapped) -> dict[str, Any] | tuple[str, str]:
 
 def _columns(name: str, row: Mapping[str, Any], chosen: Mapping[str, str]) -> Mapped | None:
     columns = {}
+    found = {str(column).lower(): column for column in list(row)[::-1]}  # of two, the first
     for ours, usual in FIELDS[name].items():
         names = (chosen[ours],) if ours in chosen else usual
-        theirs = next((column for column in names if column in row), None)
+        theirs = next((found[name.lower()] for name in names if name.lower() in found), None)
         if theirs is not None:
             columns[ours] = theirs
-    return Mapped(name, columns) if all(need in columns for need in NEEDED[name]) else None
+    needed = FIELDS[name] if name == "feedback" else NEEDED[name]  # else a chat looks like it
+    return Mapped(name, columns) if all(need in columns for need in needed) else None
 
 
 def _parsed(value: Any) -> Any:
@@ -136,12 +152,18 @@ def _turn(turn: Any) -> Any:
     if not isinstance(turn, dict):
         return turn
     role = turn.get("from", turn.get("role"))
-    known = _SHAREGPT_ROLES.get(role, role) if isinstance(role, str) else role
+    known = _SHAREGPT_ROLES.get(role.lower(), role) if isinstance(role, str) else role
     return {"role": known, "content": turn.get("value", turn.get("content"))}
 
 
 def _pair(question: Any, reply: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
+
+
+def _names(row: Mapping[str, Any]) -> str:
+    names = [repr(str(name)) for name in list(row)[:MOST_NAMED]]
+    more = [f"{len(row) - MOST_NAMED} more"] if len(row) > MOST_NAMED else []
+    return ", ".join([*names, *more]) if row else "nothing"
 
 
 def _kind(value: Any) -> str:

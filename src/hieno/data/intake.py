@@ -14,6 +14,7 @@ from hieno.config import Data
 from hieno.data import batches, hub, workers
 from hieno.data.batches import MOST_BYTES, MOST_ROWS, Batch
 from hieno.data.chats import check
+from hieno.data.feedback import latest
 from hieno.data.formats import Mapped, as_messages, detect
 from hieno.data.sources import HubSet, Record, read_file
 from hieno.reporting import Reporter
@@ -21,6 +22,7 @@ from hieno.stages import StagePlan
 
 LOOKED_AT = 20  # rows from which a format is told
 SHOWN = 3
+ALIKE = 5  # files of one mapping that are shown; the report has all
 _WIDTH = 60
 
 
@@ -72,16 +74,19 @@ def read_batches(
 def _cut(
     plan: StagePlan, settings: Data, intake: Intake, reading: _Reading, reporter: Reporter
 ) -> Iterator[Batch]:
+    if other := plan.settings["unread"]:
+        more = f" and {len(other) - SHOWN} more" if len(other) > SHOWN else ""
+        reporter.say(f"not read, as their names end otherwise: {', '.join(other[:SHOWN])}{more}")
     streams = list(_streams(plan, reading, reporter))
     reading.total = sum(size for *_, size in streams)
     for shown, held_out, records, size in streams:
         head = list(islice(records, LOOKED_AT))
         mapped = detect(map(_value, head), format=settings.format, columns=settings.columns)
         intake.mappings[shown] = str(mapped)
-        if head:
-            for line in _understood(shown, mapped, head):
-                reporter.say(line)
-        for rows in _pieces(chain(head, records)):
+        for line in _understood(shown, mapped, head, intake):
+            reporter.say(line)
+        found = chain(head, records)
+        for rows in _pieces(latest(found) if mapped.format == "feedback" else found):
             reading.rows += len(rows)
             yield Batch(intake.batches, shown, held_out, mapped, rows)
             intake.batches += 1
@@ -132,8 +137,13 @@ def _value(record: Record) -> Any:
         return None
 
 
-def _understood(shown: str, mapped: Mapped, head: list[Record]) -> Iterator[str]:
-    """Yield the mapping, and the first rows as they are understood."""
+def _understood(shown: str, mapped: Mapped, head: list[Record], intake: Intake) -> Iterator[str]:
+    """Yield the mapping, and the first rows as they are understood; of many alike the first few."""
+    if not head:
+        yield f"{shown}: no rows"
+        return
+    if list(intake.mappings.values()).count(str(mapped)) > ALIKE:
+        return
     yield f"{shown}: {mapped}"
     count = 0
     for record in head:
@@ -151,11 +161,12 @@ def _brief(text: str) -> str:
 
 
 def _progress(reading: _Reading, reporter: Reporter) -> None:
-    scale = 1e6 if reading.unit == "MB" else 1
+    small = reading.unit == "MB" and reading.total < 1e7
+    scale = {"MB": 1e3 if small else 1e6}.get(reading.unit, 1)
     rate = reading.rows / max(time.monotonic() - reading.began, 1e-3)
     reporter.progress(
         (reading.before + reading.here) / scale,
         reading.total / scale,
-        reading.unit,
+        "kB" if small else reading.unit,
         f"{reading.rows:,} chats, {rate:,.0f} a second",
     )

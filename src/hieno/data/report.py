@@ -12,6 +12,7 @@ from hieno.page import bars, document, safe, table
 from hieno.reporting import duration
 
 EXAMPLES = 3
+_STYLE = "td:first-child{min-width:9rem}"  # a code in one piece
 
 
 def write_report(path: Path, facts: Mapping[str, Any], train: Path, model: Path) -> None:
@@ -23,16 +24,18 @@ def write_report(path: Path, facts: Mapping[str, Any], train: Path, model: Path)
 def page(facts: Mapping[str, Any], examples: Iterable[Shown]) -> str:
     """Return the page."""
     parts = [
-        f"<h1>{safe(str(facts['source']))}</h1>",
+        f"<h1>Dataset: {safe(str(facts['source']))}</h1>",
         _counts(facts),
         "<h2>Set aside</h2>",
         _rejects(facts["rejected_by_code"]),
         "<h2>Found in the texts</h2>",
         _pairs(facts["found"], "Nothing was found.", "kind", "places"),
-        "<h2>Length in tokens</h2>",
+        "<h2>Chats by length in tokens, up to</h2>",
         bars([(f"{edge:,}", count) for edge, count in facts["lengths"]]),
-        "<h2>Replies in a chat</h2>",
+        "<h2>Chats by number of replies</h2>",
         bars(list(facts["turns"].items())),
+        "<h2>Share held out, by number of replies</h2>",
+        _strata(facts["held_out_by_turns"]),
         "<h2>Tokens</h2>",
         _tokens(facts),
         "<h2>What is learnt</h2>",
@@ -42,7 +45,7 @@ def page(facts: Mapping[str, Any], examples: Iterable[Shown]) -> str:
         "<h2>How the rows were understood</h2>",
         _pairs(facts["sources"], "", "source", "format"),
     ]
-    return document(f"Dataset: {facts['source']}", parts)
+    return document(f"Dataset: {facts['source']}", parts, style=_STYLE)
 
 
 def _counts(facts: Mapping[str, Any]) -> str:
@@ -93,11 +96,13 @@ def _tokens(facts: Mapping[str, Any]) -> str:
         )
     )
     rows.append(("time to train, reckoned", _time(facts["training"])))
-    rows += [
-        (f"held out of chats with {label} replies", f"{share:.1%}")
-        for label, share in facts["held_out_by_turns"].items()
-    ]
-    return table(("tokens", ""), rows)
+    return table(("tokens", ""), rows, texts=2)
+
+
+def _strata(shares: Mapping[str, float]) -> str:
+    return table(
+        ("replies", "held out"), [(label, f"{share:.1%}") for label, share in shares.items()]
+    )
 
 
 def _time(training: Mapping[str, Any]) -> str:
@@ -122,4 +127,5 @@ def _example(shown: Shown) -> str:
 def _pairs(values: Mapping[str, Any], none: str, left: str, right: str) -> str:
     if not values:
         return f"<p>{safe(none)}</p>"
-    return table((left, right), [(name, str(value)) for name, value in values.items()])
+    texts = 1 if all(isinstance(value, int) for value in values.values()) else 2
+    return table((left, right), [(name, str(value)) for name, value in values.items()], texts=texts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import re
@@ -11,14 +10,16 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast  # Any: a row of the user's file can hold anything
+from typing import IO, Any  # Any: a row of the user's file can hold anything
 
+from hieno.data.unpacking import Nature, unpacked
 from hieno.errors import MissingInput
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 COMPRESSED = (".gz", ".zst")
 LARGEST_ROW = 16 * 1024 * 1024  # bytes; what is longer is set aside unread
 _PIECE = 1024 * 1024
+_HEAD = 1024 * 1024  # bytes looked at to tell how a file is written
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 # what a damaged or truncated file raises, by reader (Arrow's errors are ValueErrors)
 _DAMAGE = (OSError, EOFError, ValueError, zlib.error)
@@ -76,6 +77,14 @@ def files(path: Path, *, key: str) -> list[Path]:
     raise MissingInput(f"{key}: there is no file {path}", hint=hint)
 
 
+def unread(path: Path) -> list[Path]:
+    """Return the files of a folder that no reader takes; `files` returns the others."""
+    if not path.is_dir():
+        return []
+    found = (p for p in path.rglob("*") if p.is_file() and _plain_suffix(p) not in SUFFIXES)
+    return sorted(found)
+
+
 def read_file(
     path: Path, *, on_bytes: Callable[[int], None] = lambda done: None
 ) -> Iterator[Record]:
@@ -85,7 +94,7 @@ def read_file(
     """
     last = 0
     try:
-        raw = path.open("rb")
+        raw: io.BufferedReader = io.BufferedReader(io.FileIO(path), _HEAD)
     except OSError as error:
         raise MissingInput(
             f"cannot read the chats in {path}: {error.strerror}",
@@ -93,7 +102,8 @@ def read_file(
         ) from None
     with raw:
         try:
-            for record in _reader(path)(_decompressed(path, raw)):
+            nature, file = unpacked(raw)
+            for record in _reader(path, nature)(file):
                 last = record.line
                 on_bytes(raw.tell())
                 yield record
@@ -102,11 +112,19 @@ def read_file(
             yield Record(last + 1, code="broken-file", problem=f"the file ends here: {words}")
 
 
-def _reader(path: Path) -> Callable[[IO[bytes]], Iterator[Record]]:
+def _reader(path: Path, nature: Nature) -> Callable[[io.BufferedReader], Iterator[Record]]:
     suffix = _plain_suffix(path)
+    if nature == "archive":
+        return _archive
+    if nature == "parquet" or suffix == ".parquet":
+        return _parquet
     if suffix in (".csv", ".tsv"):
         return lambda file: _csv(file, "\t" if suffix == ".tsv" else "")
-    return {".parquet": _parquet, ".json": _json}.get(suffix, _lines)
+    return lambda file: _json(file, named=suffix == ".json")
+
+
+def _archive(file: IO[bytes]) -> Iterator[Record]:
+    yield Record(1, code="not-text", problem="the file is a workbook or another zip archive")
 
 
 def _plain_suffix(path: Path) -> str:
@@ -114,18 +132,6 @@ def _plain_suffix(path: Path) -> str:
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
-
-
-def _decompressed(path: Path, raw: IO[bytes]) -> IO[bytes]:
-    suffix = path.suffix.lower()
-    if suffix == ".gz":
-        return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
-    if suffix == ".zst":
-        import pyarrow as pa
-
-        # a small buffer: what stands in it when damage is met is lost
-        return io.BufferedReader(pa.CompressedInputStream(raw, "zstd"), 1 << 16)
-    return raw
 
 
 def _lines(file: IO[bytes]) -> Iterator[Record]:
@@ -142,27 +148,46 @@ def _lines(file: IO[bytes]) -> Iterator[Record]:
             yield Record(number, raw=line)
 
 
+def not_json(error: Exception) -> str:
+    """Say in words what keeps a row from being JSON."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {error.msg} at character {error.pos + 1}"
+    return f"not JSON: {error}"
+
+
 def _too_large() -> str:
     return f"more than {LARGEST_ROW // 2**20} MB in one row"
 
 
-def _json(file: IO[bytes]) -> Iterator[Record]:
-    """Yield the elements of one JSON array; anything else is read line by line."""
-    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)  # type: ignore[type-var]
-    head = buffered.peek(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not head.startswith(b"["):
-        yield from _lines(buffered)
+def _json(file: io.BufferedReader, *, named: bool) -> Iterator[Record]:
+    """Yield the elements of a JSON array, values that span lines, or a row a line.
+
+    An array of any size is one where the file is `named` so; elsewhere it may be a damaged row.
+    """
+    head = file.peek(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
+    spans = _spans_lines(head)
+    array = head.startswith(b"[") and (named or spans)
+    if not array and not spans:
+        yield from _lines(file)
         return
-    with io.TextIOWrapper(
-        buffered, encoding="utf-8-sig", errors="surrogateescape", newline=""
-    ) as text:
-        yield from _elements(text)
+    with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        yield from _elements(text, array=array)
 
 
-def _elements(file: IO[str]) -> Iterator[Record]:
+def _spans_lines(head: bytes) -> bool:
+    """Tell whether a file begins with a list or an object that is written over several lines."""
+    text = head.decode("utf-8", errors="replace")
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict | list) and "\n" in text[:end]
+
+
+def _elements(file: IO[str], *, array: bool) -> Iterator[Record]:
     decoder = json.JSONDecoder()
     text, line, ended = "", 1, False
-    opened = False
+    opened = not array
     needed = 0  # do not try again before so much has been read
     while True:
         body = text.lstrip(" \t\r\n" if not opened else " \t\r\n,")
@@ -171,7 +196,9 @@ def _elements(file: IO[str]) -> Iterator[Record]:
         if not opened and text:
             opened, text = True, text[1:]
             continue
-        if text.startswith("]"):
+        if array and text.startswith("]"):
+            if text[1:].strip() or file.read(_PIECE).strip():
+                yield Record(line, code="not-json", problem="there is more after the list")
             return
         found = None
         if text and len(text) >= needed:
@@ -179,7 +206,7 @@ def _elements(file: IO[str]) -> Iterator[Record]:
                 found = decoder.raw_decode(text)
             except (ValueError, RecursionError) as error:
                 if ended or len(text) > LARGEST_ROW or isinstance(error, RecursionError):
-                    yield Record(line, code="not-json", problem=f"not JSON: {error}")
+                    yield Record(line, code="not-json", problem=not_json(error))
                     return
                 needed = 2 * len(text)
         # an element that ends with what was read may go on: a number, for one
@@ -190,7 +217,8 @@ def _elements(file: IO[str]) -> Iterator[Record]:
             text, needed = text[end:], 0
             continue
         if ended and not text:
-            yield Record(line, code="not-json", problem="the list has no end")
+            if array:
+                yield Record(line, code="not-json", problem="the list has no end")
             return
         piece = file.read(_PIECE)
         ended = not piece
@@ -215,10 +243,15 @@ def _cells(reader: Any) -> Iterator[Record]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Record(line, code="bad-csv", problem=str(error))
+            open_quote = str(error) == "unexpected end of data"
+            problem = "a quote that opens here is never closed" if open_quote else str(error)
+            yield Record(line, code="bad-csv", problem=problem)
             continue
         if not names:
             names = [name.strip() for name in cells]
+            if twice := [name for name in names if name and names.count(name) > 1]:
+                yield Record(line, code="bad-csv", problem=f"two columns are named {twice[0]!r}")
+                return
         elif len(cells) != len(names):
             problem = f"{len(cells)} cells, and the header has {len(names)}"
             if any(cells):

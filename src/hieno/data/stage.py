@@ -95,7 +95,7 @@ def _make(plan: StagePlan, work: Path, reporter: Reporter) -> None:
         )
         reporter.progress(0, None, "pages", "writing the report")
         write_report(folder / REPORT, facts, folder / "train.jsonl", model)
-    for line in _told(facts):
+    for line in _told(facts, made, Path(plan.output)):
         reporter.say(line)
 
 
@@ -139,8 +139,14 @@ def _replay(
     )
 
 
-def _told(facts: dict[str, Any]) -> list[str]:
+def _told(facts: dict[str, Any], made: Assembled, output: Path) -> list[str]:
     lines = []
+    if made.first_rejects:
+        lines.append(f"set aside, the first of each kind; all stand in {output / 'rejected.jsonl'}")
+        lines += [
+            f"  {row['file']}:{row['line']}: {row['code']}: {row['problem']}. To do: {row['fix']}"
+            for row in made.first_rejects
+        ]
     if facts["found"]:
         kinds = ", ".join(f"{count} {kind}" for kind, count in facts["found"].items())
         lines.append(
@@ -148,7 +154,7 @@ def _told(facts: dict[str, Any]) -> list[str]:
         )
     if facts["normalised"]:
         lines.append(f"{facts['normalised']} chats brought into NFC with plain line ends")
-    return lines
+    return [*lines, f"report: {output / REPORT}"]
 
 
 def _reasons(codes: dict[str, int]) -> str:
