@@ -63,7 +63,9 @@ def counts(result: Result) -> tuple[int, ...]:
     return tuple(document[key] for key in ("lines", "answered", "failed", "unasked", "earlier"))
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize(
+    "framework", ["promptflow", pytest.param("agent-framework", marks=pytest.mark.slow)]
+)
 def test_failed_lines_are_counted_and_only_they_are_asked_again(
     call: Callable[..., Result], project: Path, endpoint: Endpoint, framework: str
 ) -> None:
