@@ -31,8 +31,8 @@ soak: $(VENV)/.dev  ## an hour of load with kills, deploys and key changes (SECO
 	@HIENO_SOAK_SECONDS=$(or $(SECONDS_OF_SOAK),3600) $(BIN)/python -X warn_default_encoding -m pytest -m slow -s \
 		tests/endpoint/test_endpoint_storm.py
 
-bench-%: $(VENV)/.dev  ## bench-demo, bench-cli: measure; the last line is one JSON object
-	@$(BIN)/python benchmarks/$*.py
+bench-%: $(VENV)/.dev  ## bench-cli, bench-demo, bench-serve...: measure; the last line is one JSON object
+	@$(BIN)/python -m benchmarks.$*
 
 clean:  ## remove the environment (models and side environments stay in the user's cache)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

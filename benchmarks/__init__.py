@@ -1,0 +1,1 @@
+"""Measurements; `make bench-NAME` runs `python -m benchmarks.NAME`."""
