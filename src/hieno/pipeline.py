@@ -23,8 +23,8 @@ from hieno.evaluate.examples import spread
 from hieno.files import read_jsonl, read_manifest, verify
 from hieno.flow import conversation
 from hieno.flow import stage as flow
-from hieno.package.convert import choose_engine, convert_base
-from hieno.package.layout import engine_folder, first_format
+from hieno.package.convert import choose_engine, convert_base, is_ready
+from hieno.package.layout import first_format
 from hieno.plans import Published, plan
 from hieno.project import Project, locked
 from hieno.registry.versions import aliases, champion
@@ -165,8 +165,7 @@ def _look_model(work: _Work) -> Details | None:
     manifest = root and read_manifest(root)
     if not root or not manifest:
         return None
-    weights = first_format(config.package.weights)
-    if engine != "transformers" and engine_folder(root, engine, weights) is None:
+    if not is_ready(root, engine=engine, weights=first_format(config.package.weights)):
         return None
     work.published.add("base", root, manifest)
     return {**manifest.facts, "folder": str(root), "digest": manifest.digest, "engine": engine}

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,15 +57,22 @@ def run_to_end(
 
 
 def start_detached(
-    command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    secret: str = "",
 ) -> ProcessId:
-    """Start a command that goes on when this one ends; its output goes to `log` (0600)."""
+    """Start a command that goes on when this one ends; its output goes to `log` (0600).
+
+    It reads `secret` from its standard input, where no process list and no file shows it.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as output:
         process = subprocess.Popen(
             list(command),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=None if environment is None else dict(environment),
@@ -72,6 +80,9 @@ def start_detached(
             creationflags=_DETACHED,
             start_new_session=True,  # ignored on Windows
         )
+    if process.stdin is not None:
+        with process.stdin as pipe, suppress(BrokenPipeError):  # it may have ended already
+            pipe.write(secret.encode())
     _started[:] = [other for other in _started if other.poll() is None]
     _started.append(process)
     return identify(process.pid)

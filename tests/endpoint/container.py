@@ -4,10 +4,10 @@
                         [--refuse-after N] [--delay SECONDS] [--say TEXT] [--record FILE]
 
 The body of a request says what to do: {"do": "echo" | "status" | "stream" | "hang" | "die" |
-"die-in-answer" | "die-in-stream"}, with "status", or with "file" to wait for or to write; who
-finds that file does not die-in-answer. `--say` is the answer to a chat, `--record` a file that
-gets a line for each request. It proves nothing about a model: answers are the request itself,
-with the container's name and process.
+"die-in-answer" | "die-in-stream" | "sicken"}, with "status", or with "file" to wait for or to
+write; who finds that file does not die-in-answer. `--say` is the answer to a chat, `--record` a
+file that gets a line for each request. It proves nothing about a model: answers are the request
+itself, with the container's name and process.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # head and body are two small writes
     options: argparse.Namespace
     answered = 0  # requests but for health
+    sick = False
 
     def do_GET(self) -> None:
         if self.path == "/":
-            self.whole(503 if self.options.never_ready else 200, b"Healthy")
+            well = not (self.options.never_ready or Handler.sick)
+            self.whole(200 if well else 503, b"Healthy")
         else:
             self.answer()
 
@@ -59,6 +61,9 @@ class Handler(BaseHTTPRequestHandler):
             self.whole(asked["status"], b'{"message": "as told"}')
         elif what == "hang":
             self.hang(Path(asked["file"]))
+        elif what == "sicken":
+            Handler.sick = True
+            self.whole(500, b'{"message": "the model has stopped"}')
         elif what == "die":
             os._exit(9)
         elif what == "die-in-answer" and not Path(asked["file"]).exists():

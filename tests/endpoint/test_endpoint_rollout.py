@@ -20,6 +20,7 @@ from rehearsal import LIMITS, Endpoint, Load, spec, wait_until
 from hieno import processes
 from hieno.endpoint import control
 from hieno.endpoint.state import read_desired, read_observed, write_desired
+from hieno.endpoint.supervisor import pause_after
 from hieno.errors import Busy, HienoError
 
 OTHER = {"blue": "green", "green": "blue"}
@@ -56,13 +57,14 @@ def test_second_deploy_keeps_the_first_one_serving(endpoint: Endpoint) -> None:
 
 
 def test_old_deployment_finishes_its_stream(endpoint: Endpoint, tmp_path: Path) -> None:
-    endpoint.deploy(spec("streaming"))
+    patient = replace(LIMITS, request_timeout=120)
+    endpoint.deploy(spec("streaming"), limits=patient)
     go_on = tmp_path / "go-on"
     body = {"do": "stream", "file": str(go_on)}
     with endpoint.client() as client, client.stream("POST", "/score", json=body) as answer:
         events = answer.iter_raw()
         assert b"one" in next(events)
-        endpoint.deploy(spec("2"))
+        endpoint.deploy(spec("2"), limits=patient)
         assert endpoint.ask().json()["name"] == "2"
         go_on.touch()
         assert b"".join(events) == b'data: {"answer": "two"}\n\n'
@@ -102,6 +104,23 @@ def test_killed_container_is_replaced(endpoint: Endpoint) -> None:
     wait_until(lambda: endpoint.live_state().state == "ready", "ready again")
     assert endpoint.ask().json()["pid"] == endpoint.container().pid != first.pid
     assert endpoint.live_state().error == "it was ended by signal 9"
+
+
+def test_container_that_says_that_its_model_is_lost_is_replaced(
+    endpoint: Endpoint,
+) -> None:
+    endpoint.deploy(spec("sick"))
+    first = endpoint.container()
+    assert endpoint.ask(do="sicken").status_code == 424
+    wait_until(lambda: endpoint.live_state().restarts == 1, "a restart")
+    wait_until(lambda: endpoint.live_state().state == "ready", "ready again")
+    assert endpoint.ask().json()["pid"] == endpoint.container().pid != first.pid
+    assert endpoint.live_state().error == "it said that its model is lost"
+
+
+def test_pauses_between_restarts_grow_to_half_a_minute_and_no_further() -> None:
+    assert [pause_after(failures) for failures in range(1, 8)] == [0.5, 1, 2, 4, 8, 16, 30]
+    assert pause_after(100_000) == 30
 
 
 def test_killed_instance_is_covered_by_the_other(endpoint: Endpoint) -> None:

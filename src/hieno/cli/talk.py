@@ -103,7 +103,7 @@ def keys(
 @click.option("--port", type=click.IntRange(1, 65535), help="[default: the first free from 8000]")
 @click.option(
     "--engine",
-    type=click.Choice(["auto", "openvino", "transformers"]),
+    type=click.Choice(["auto", "openvino", "transformers", "vllm"]),
     default="auto",
     show_default=True,
     help="What computes the answers.",

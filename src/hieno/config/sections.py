@@ -154,8 +154,8 @@ class Train(_Section):
 class Package(_Section):
     """How the tuned model is made ready to be served."""
 
-    engine: Literal["auto", "openvino", "transformers"] = Field(
-        "auto", description="engine to convert for"
+    engine: Literal["auto", "openvino", "transformers", "vllm"] = Field(
+        "auto", description="engine that serves the model; vllm needs an NVIDIA GPU"
     )
     weights: Literal["fp32", "bf16", "int8", "int4"] = Field(
         "fp32", description="weight format of the engine"

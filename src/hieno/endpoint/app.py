@@ -24,9 +24,11 @@ from hieno.endpoint.mirror import Mirror
 from hieno.endpoint.outgoing import ClientLeft, Outgoing
 from hieno.endpoint.page.service import ROOT, ChatPage
 from hieno.endpoint.relay import CutOff, relay
+from hieno.endpoint.routes import Route
 from hieno.endpoint.state import Limits
 from hieno.endpoint.supervisor import Deployment
 from hieno.endpoint.upstream import Call, Headers
+from hieno.tracing import Trace, Traces
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -41,11 +43,17 @@ class App:
     """The ASGI application of one endpoint."""
 
     def __init__(
-        self, fleet: Fleet, keys: KeyFile, folder: Path, log: Callable[[str], None]
+        self,
+        fleet: Fleet,
+        keys: KeyFile,
+        folder: Path,
+        log: Callable[[str], None],
+        traces: Traces,
     ) -> None:
         self._fleet = fleet
         self._keys = keys
         self._log = log
+        self._traces = traces
         self._meter = Meter(fleet)
         self._mirror = Mirror(fleet, self._meter)
         self._page = ChatPage(fleet, keys, folder, self._ask)
@@ -59,23 +67,49 @@ class App:
             return
         outgoing = Outgoing(scope, send, timeout=self._fleet.desired.limits.request_timeout)
         incoming = Incoming(scope, receive)
+        route = routes.find(incoming.raw_path)
+        trace = self._traced(incoming, route)
         try:
-            await self._answer(incoming, outgoing)
+            await self._answer(incoming, outgoing, trace.parent() if trace else [])
         except (ClientLeft, CutOff) as ended:
             outgoing.ended_by = type(ended).__name__  # the server closes the connection
         finally:
             self._log(outgoing.line())
-            route = routes.find(incoming.raw_path)
             self._meter.record(outgoing, route.path if route else "unknown")
+            if trace:
+                trace.end(failed=outgoing.failed, attributes=self._told(incoming, route, outgoing))
 
-    async def _answer(self, incoming: Incoming, outgoing: Outgoing) -> None:
+    def _traced(self, incoming: Incoming, route: Route | None) -> Trace | None:
+        """Begin a span for what is relayed to a model; probes and strangers' addresses get none."""
+        if route is None or incoming.method not in route.methods or not route.relayed:
+            return None
+        return self._traces.begin(f"{incoming.method} {route.path}", incoming.headers)
+
+    def _told(
+        self, incoming: Incoming, route: Route | None, outgoing: Outgoing
+    ) -> dict[str, str | int | float]:
+        told: dict[str, str | int | float] = {
+            "http.request.method": incoming.method,
+            "http.route": route.path if route else "",
+            "http.response.status_code": outgoing.status,
+            "hieno.request_id": outgoing.request_id,
+            "hieno.deployment": outgoing.deployment,
+        }
+        if deployment := self._fleet.deployments.get(outgoing.deployment):
+            told["hieno.model_version"] = deployment.spec.version
+            told["hieno.data_digest"] = deployment.spec.data_digest
+        if outgoing.first_byte is not None:
+            told["hieno.first_byte_seconds"] = outgoing.first_byte
+        return told
+
+    async def _answer(self, incoming: Incoming, outgoing: Outgoing, parent: Headers) -> None:
         try:
-            await self._respond(incoming, outgoing)
+            await self._respond(incoming, outgoing, parent)
         except Refused as refused:
             # where the body was not read yet, the server drops it, and the client sees the refusal
             await outgoing.reply(dialect.refuse(refused.problem, incoming.path))
 
-    async def _respond(self, incoming: Incoming, outgoing: Outgoing) -> None:
+    async def _respond(self, incoming: Incoming, outgoing: Outgoing, parent: Headers) -> None:
         headers = incoming.headers
         if not _HOST.fullmatch(only(headers, b"host") or b""):
             raise Refused(dialect.BAD_HOST)
@@ -96,7 +130,7 @@ class App:
         if route.path == "/metrics":
             page = dialect.Reply(200, self._meter.page(), [(b"content-type", CONTENT_TYPE)])
             return await outgoing.reply(page)
-        await self._relay(incoming, outgoing)
+        await self._relay(incoming, outgoing, parent)
 
     def _check_key(self, headers: Headers) -> None:
         values = [value for name, value in headers if name == b"authorization"]
@@ -113,12 +147,12 @@ class App:
         body = b"Healthy" if ready else b"Not ready"
         return dialect.Reply(200 if ready else 503, body, [(b"content-type", b"text/html")])
 
-    async def _relay(self, incoming: Incoming, outgoing: Outgoing) -> None:
+    async def _relay(self, incoming: Incoming, outgoing: Outgoing, parent: Headers) -> None:
         self._meter.arrived()
         limits = self._fleet.desired.limits
         deployment = self._named_or_chosen(incoming.headers)
         with self._admitted(deployment, limits):
-            call = await incoming.call(limits, outgoing.request_id)
+            call = await incoming.call(limits, outgoing.request_id, parent)
             named = self._named_by_model(incoming, call.body)
             if named is None or named is deployment:
                 if named is None and not _names_deployment(incoming.headers):

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any  # JSON for `--json`
 
+from pydantic import SecretStr
+
 from hieno import processes
 from hieno.endpoint import credentials, lifetime, rollout, state
 from hieno.endpoint.credentials import Keys, Which
@@ -107,6 +109,40 @@ def deploy(
                 guard=guard,
                 questions=questions,
             )
+    return _existing(folder)
+
+
+def front(
+    folder: Path,
+    specs: Mapping[str, DeploymentSpec],
+    credential: SecretStr,
+    *,
+    port: int,
+    wait: float = 60.0,
+    limits: Limits | None = None,
+) -> EndpointStatus:
+    """Put a gateway before an Azure endpoint, whose deployments are `specs`; all have a `url`.
+
+    The first one gets the traffic and the others answer who names them: how traffic is divided
+    is decided there. The credential is in the gateway's memory and nowhere else, so this is called
+    again after a restart of the machine, and with each new credential. Raises `UsageError` for an
+    address without TLS, and `HienoError` where the endpoint cannot be reached.
+    """
+    with _locked(folder):
+        before = read_desired(folder)
+        first = next(iter(specs))
+        wanted = Desired(
+            name=folder.name,
+            port=before.port if before else processes.free_port(port),
+            traffic={first: 100},
+            deployments=dict(specs),
+            limits=limits or Limits(),
+            newest=first,
+        )
+        state.check(wanted)
+        credentials.create(folder)
+        lifetime.stop(folder)  # a running one has another credential
+        rollout.keep(folder, wanted, wait=wait, credential=credential)
     return _existing(folder)
 
 

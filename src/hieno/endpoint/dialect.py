@@ -45,6 +45,7 @@ class Reply:
 
 BAD_HOST = Problem(400, "invalid_host", "this endpoint answers to 127.0.0.1 and localhost only")
 BAD_TARGET = Problem(400, "invalid_url", "the address of the request is malformed")
+BAD_LENGTH = Problem(400, "invalid_length", "the body's length is given in two ways")
 BAD_REQUEST_ID = Problem(
     431, "invalid_request_id", "x-request-id must not exceed 100 visible ASCII characters"
 )

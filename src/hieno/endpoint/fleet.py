@@ -8,6 +8,7 @@ import random
 from pathlib import Path
 
 import httpx
+from pydantic import SecretStr
 
 from hieno import processes
 from hieno.endpoint import state
@@ -18,13 +19,21 @@ from hieno.endpoint.supervisor import Deployment
 class Fleet:
     """The deployments that run, and those that are being retired."""
 
-    def __init__(self, folder: Path, desired: Desired, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        desired: Desired,
+        client: httpx.AsyncClient,
+        *,
+        credential: SecretStr,
+    ) -> None:
         self.desired = desired
         self.deployments: dict[str, Deployment] = {}
         self.changed = asyncio.Event()
         self.problem = ""
         self._folder = folder
         self._client = client
+        self._credential = credential
         self._retiring: dict[asyncio.Task[None], Deployment] = {}
         # a choice by traffic, nothing secret
         self._random = random.Random(desired.seed)  # noqa: S311
@@ -45,6 +54,7 @@ class Fleet:
                     limits=desired.limits,
                     client=self._client,
                     changed=self.changed.set,
+                    credential=self._credential,
                 )
         self.desired = desired
         self.problem = ""

@@ -13,8 +13,10 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import uvicorn
+from pydantic import SecretStr
 
 from hieno import processes
+from hieno.connection import Connection
 from hieno.endpoint import state, upstream
 from hieno.endpoint.app import App
 from hieno.endpoint.credentials import KeyFile
@@ -22,21 +24,25 @@ from hieno.endpoint.fleet import Fleet
 from hieno.endpoint.requests import LOG
 from hieno.endpoint.state import Desired
 from hieno.errors import Busy, HienoError
+from hieno.tracing import open_traces
 
 LOCK = "gateway.lock"
 POLL = 0.1  # seconds between two looks at endpoint.json
 LOG_BYTES = 10_000_000
 
 
-def run(folder: Path) -> int:
-    """Serve the endpoint in a folder until SIGTERM or Ctrl-C; return the exit code."""
+def run(folder: Path, credential: SecretStr) -> int:
+    """Serve the endpoint in a folder until SIGTERM or Ctrl-C; return the exit code.
+
+    `credential` is what an endpoint elsewhere wants to see; it stays in this process.
+    """
     from filelock import FileLock, Timeout
 
     os.umask(0o077)  # logs and state are their owner's alone
     processes.allow_many_files()  # a thousand clients are two thousand connections at most
     try:
         with FileLock(folder / LOCK, timeout=0):
-            asyncio.run(_serve(folder))
+            asyncio.run(_serve(folder, credential))
     except Timeout:
         print(f"another gateway serves {folder}", file=sys.stderr)
         return Busy.exit_code
@@ -46,7 +52,7 @@ def run(folder: Path) -> int:
     return 0
 
 
-async def _serve(folder: Path) -> None:
+async def _serve(folder: Path, credential: SecretStr) -> None:
     desired = state.read_desired(folder)
     if desired is None:
         raise state.missing(folder)
@@ -55,14 +61,16 @@ async def _serve(folder: Path) -> None:
         signal.signal(end, lambda *_: None)
     with _listen(desired.port) as listener:
         async with upstream.client() as client:
-            fleet = Fleet(folder, desired, client)
-            app = App(fleet, KeyFile(folder), folder, _request_log(folder))
+            fleet = Fleet(folder, desired, client, credential=credential)
+            traces = open_traces("hieno-gateway")
+            app = App(fleet, KeyFile(folder), folder, _request_log(folder), traces)
             server = uvicorn.Server(_settings(app, desired))
             try:
                 await _work(folder, fleet, server, listener)
             finally:
                 await app.close()
                 await fleet.close()
+                await asyncio.to_thread(traces.close)
                 state.write_observed(folder, fleet.observe())
 
 
@@ -134,7 +142,7 @@ def _settings(app: App, desired: Desired) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any  # an ASGI scope and its messages are untyped by that standard
 
 from hieno.endpoint import dialect
@@ -25,6 +25,7 @@ _OURS = frozenset(
     b"authorization api-key x-api-key cookie host content-length expect x-request-id "
     b"azureml-model-deployment".split()
 )
+_CONTEXT = frozenset((b"traceparent", b"tracestate"))
 
 
 class Refused(Exception):
@@ -46,12 +47,18 @@ class Incoming:
         self.headers: Headers = list(scope["headers"])
         self._receive = receive
 
-    async def call(self, limits: Limits, request_id: str) -> Call:
-        """Read the whole body, never more than the limit, and return what is relayed."""
+    async def call(
+        self, limits: Limits, request_id: str, parent: Sequence[tuple[bytes, bytes]] = ()
+    ) -> Call:
+        """Read the whole body, never more than the limit, and return what is relayed.
+
+        `parent` are the headers of our own span; without any, the client's go on as they came.
+        """
         if not _QUERY.fullmatch(self.query):
             raise Refused(dialect.BAD_TARGET)
         target = self.raw_path + (b"?" + self.query if self.query else b"")
-        headers = passed_on(self.headers, without=_OURS)
+        dropped = _OURS | _CONTEXT if parent else _OURS
+        headers = [*passed_on(self.headers, without=dropped), *parent]
         headers.append((b"x-request-id", request_id.encode()))
         return Call(self.method, target, headers, await self._body(limits.max_body))
 
@@ -61,6 +68,9 @@ class Incoming:
             continue
 
     async def _body(self, limit: int) -> bytes:
+        # Our server believes one of the two; another one on the way may believe the other.
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in self.headers}:
+            raise Refused(dialect.BAD_LENGTH)
         declared = only(self.headers, b"content-length")
         if declared is not None and declared.isdigit() and int(declared[:20]) > limit:
             raise Refused(dialect.BODY_TOO_LARGE)

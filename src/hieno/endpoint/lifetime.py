@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hieno import processes
-from hieno.endpoint import keeper, state
+from pydantic import SecretStr
+
+from hieno import keeper, processes
+from hieno.endpoint import state
 from hieno.endpoint.state import Observed, read_observed
 from hieno.errors import Busy, HienoError, Unreachable
 from hieno.processes import ProcessId
@@ -15,9 +17,10 @@ from hieno.processes import ProcessId
 GATEWAY_OUTPUT = "gateway.out"  # what the gateway prints, which is why it ended
 GATEWAY_START = 60.0  # seconds
 SHOWN_LINES = 5
+NO_CREDENTIAL = SecretStr("")
 
 
-def start(folder: Path) -> None:
+def start(folder: Path, *, credential: SecretStr = NO_CREDENTIAL) -> None:
     """Start the gateway unless it runs; return when it listens."""
     seen = read_observed(folder)
     if seen and processes.is_alive(seen.gateway):
@@ -26,7 +29,9 @@ def start(folder: Path) -> None:
     output = folder / GATEWAY_OUTPUT
     output.unlink(missing_ok=True)
     started = processes.start_detached(
-        processes.python_module("hieno.endpoint", str(folder)), log=output
+        processes.python_module("hieno.endpoint", str(folder)),
+        log=output,
+        secret=credential.get_secret_value(),
     )
     try:
         _wait_for_gateway(folder, started)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from hieno.endpoint import dialect
 from hieno.endpoint.dialect import Problem
 from hieno.endpoint.outgoing import Outgoing
+from hieno.endpoint.remote import Remote
 from hieno.endpoint.state import Limits
 from hieno.endpoint.supervisor import Deployment, Instance
 from hieno.endpoint.upstream import (
@@ -17,6 +18,7 @@ from hieno.endpoint.upstream import (
     Call,
     Headers,
     UpstreamGone,
+    UpstreamRefuses,
     UpstreamTimeout,
     passed_on,
 )
@@ -30,6 +32,10 @@ _OURS = frozenset(
     b"access-control-allow-headers access-control-allow-methods "
     b"access-control-expose-headers".split()
 )
+
+
+# What another endpoint says for itself, in our words.
+_REFUSALS = {404: dialect.NO_TRAFFIC, 408: dialect.TIMED_OUT, 429: dialect.TOO_MANY}
 
 
 class CutOff(Exception):
@@ -85,7 +91,7 @@ async def _open(
 ) -> Answer | Problem:
     clock = asyncio.get_running_loop().time
     deadline = clock() + limits.request_timeout
-    tried: Instance | None = None
+    tried: Instance | Remote | None = None
     for _ in range(2):
         instance = await deployment.instance(timeout=deadline - clock(), but=tried)
         if instance is None:
@@ -98,6 +104,8 @@ async def _open(
             return await _whole(await attempt.enter_async_context(opened))
         except UpstreamTimeout:
             return dialect.TIMED_OUT
+        except UpstreamRefuses as refused:
+            return _REFUSALS[refused.status]
         except UpstreamGone:
             await attempt.aclose()
             tried = instance

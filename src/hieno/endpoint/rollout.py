@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from hieno.endpoint import lifetime, state, watch
 from hieno.endpoint.examination import LEAST_LIKENESS, Examination, Question
 from hieno.endpoint.state import Desired, Observed, write_desired
@@ -53,12 +55,18 @@ def switch(
             say(f"{name} stops when its last answers are finished")
 
 
-def keep(folder: Path, wanted: Desired, *, wait: float) -> None:
+def keep(
+    folder: Path,
+    wanted: Desired,
+    *,
+    wait: float,
+    credential: SecretStr = lifetime.NO_CREDENTIAL,
+) -> None:
     """Make sure that what should serve serves, with changed limits or base where they differ."""
     deadline = time.monotonic() + wait
     if wanted != state.read_desired(folder):
         wanted = _write(folder, wanted)
-    lifetime.start(folder)
+    lifetime.start(folder, credential=credential)
     for name, share in wanted.traffic.items():
         if share > 0:
             _wait_until_ready(folder, name, wanted, deadline)

@@ -14,15 +14,16 @@ class Route:
     path: str
     methods: tuple[str, ...]
     open: bool = False
+    relayed: bool = False  # to a model; the gateway answers the others
 
 
 ROUTES = (
     Route("/", ("GET", "HEAD"), open=True),
     Route("/health", ("GET", "HEAD"), open=True),
-    Route("/score", ("POST", "GET", "OPTIONS")),
-    Route("/swagger.json", ("GET",)),
+    Route("/score", ("POST", "GET", "OPTIONS"), relayed=True),
+    Route("/swagger.json", ("GET",), relayed=True),
     Route("/metrics", ("GET",)),
-    Route("/v1/", ("GET", "POST")),
+    Route("/v1/", ("GET", "POST"), relayed=True),
     Route("/chat", ("GET", "HEAD"), open=True),
     Route("/chat/", ("GET", "HEAD", "POST"), open=True),  # its API needs a session
 )

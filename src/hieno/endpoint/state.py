@@ -26,6 +26,9 @@ MOST_MIRRORED = 50  # percent; Azure's bound
 
 State = Literal["starting", "ready", "failed", "stopped", "idle"]
 
+# Over TLS only: a credential goes there.
+_ADDRESS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?")
+
 # Azure's rule for the names of deployments.
 _NAME = re.compile(r"(?=.{3,32}\Z)[a-zA-Z][a-zA-Z0-9]*(-[a-zA-Z0-9]+)*")
 
@@ -48,7 +51,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class DeploymentSpec:
-    """What one deployment runs; `{port}` in the command is replaced for each instance."""
+    """What one deployment runs; `{port}` in the command is replaced for each instance.
+
+    With a `url` it is an Azure endpoint instead, or the deployment there of `remote_name`; the
+    credential for it is in no file.
+    """
 
     version: str
     command: tuple[str, ...]
@@ -58,6 +65,8 @@ class DeploymentSpec:
     instances: int = 1
     on_demand: bool = False
     memory: int = 0  # bytes that must be free before an on-demand instance starts; 0: unknown
+    url: str = ""
+    remote_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -216,6 +225,8 @@ def _problems(desired: Desired) -> Iterator[str]:
             yield f"{name!r} is no name of a deployment (3-32 letters, digits and single dashes)"
         if not 1 <= spec.instances <= 50:
             yield f"{name} has {spec.instances} instances; 1 to 50 are possible"
+        if spec.url and not _ADDRESS.fullmatch(spec.url):
+            yield f"{name} is at {spec.url!r}; an address is https://HOST, without a path"
     for name, share in desired.traffic.items():
         if name not in desired.deployments:
             yield f"traffic goes to {name}, which is not deployed"

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from pydantic import SecretStr
 
-from hieno import machine, processes
-from hieno.endpoint import keeper, state
+from hieno import keeper, machine, processes
+from hieno.endpoint import state
+from hieno.endpoint.remote import Remote
 from hieno.endpoint.state import DeploymentSpec, DeploymentStatus, InstanceStatus, Limits, State
 from hieno.endpoint.upstream import Loopback
 from hieno.processes import ProcessId
@@ -22,6 +24,12 @@ FAILED_AFTER = 3  # ends in a row after which an instance counts as failed; it i
 STABLE = 60.0  # seconds of service after which earlier ends are forgotten
 PROBE_PERIOD = 5.0
 PROBES_MISSED = 6
+
+
+def pause_after(failures: int) -> float:
+    """Return the seconds until a container is started again after so many ends in a row."""
+    # bounded before it is a power: a broken model may be started for days
+    return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10)))
 
 
 class Instance:
@@ -81,7 +89,7 @@ class Instance:
             long = time.monotonic() - began > STABLE
             failures = 1 if was_ready and long else failures + 1
             self._become("failed" if failures >= FAILED_AFTER else "starting")
-            await asyncio.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1)))
+            await asyncio.sleep(pause_after(failures))
             self.restarts += 1
 
     async def _live(self) -> bool:
@@ -109,7 +117,7 @@ class Instance:
         while time.monotonic() < deadline:
             if end.done():
                 return _exit(end.result())
-            if await self.upstream.is_healthy(timeout=PROBE_PERIOD) and not end.done():
+            if await self.upstream.health(timeout=PROBE_PERIOD) == "well" and not end.done():
                 return None
             await asyncio.wait([end], timeout=0.1)
         return f"it was not ready after {self._limits.start_timeout:g} seconds"
@@ -120,8 +128,10 @@ class Instance:
             await asyncio.wait([end], timeout=PROBE_PERIOD)
             if end.done():
                 return _exit(end.result())
-            healthy = await self.upstream.is_healthy(timeout=PROBE_PERIOD)
-            missed = 0 if healthy else missed + 1
+            health = await self.upstream.health(timeout=PROBE_PERIOD)
+            if health == "sick":
+                return "it said that its model is lost"
+            missed = 0 if health == "well" else missed + 1
         return "it stopped answering"
 
     def _reason(self, end: asyncio.Task[int], problem: str | None, start: int) -> str:
@@ -146,6 +156,7 @@ class Deployment:
         limits: Limits,
         client: httpx.AsyncClient,
         changed: Callable[[], None],
+        credential: SecretStr,
     ) -> None:
         self.name = name
         self.spec = spec
@@ -153,8 +164,10 @@ class Deployment:
         self.refusal = ""  # why an on-demand deployment was not started
         self._last_used = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
-        self.instances = [
-            Instance(spec, log=log, limits=limits, client=client, changed=changed)
+        self.instances: list[Instance | Remote] = [
+            Remote(spec, credential, changed=changed)
+            if spec.url
+            else Instance(spec, log=log, limits=limits, client=client, changed=changed)
             for _ in range(spec.instances)
         ]
         if not spec.on_demand:
@@ -185,7 +198,9 @@ class Deployment:
             self.in_flight -= 1
             self._last_used = time.monotonic()
 
-    async def instance(self, *, timeout: float, but: Instance | None = None) -> Instance | None:
+    async def instance(
+        self, *, timeout: float, but: Instance | Remote | None = None
+    ) -> Instance | Remote | None:
         """Return the ready instance with the least to do, preferably another than `but`.
 
         Only an on-demand deployment is waited for, at most `timeout` seconds.

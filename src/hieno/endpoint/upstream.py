@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import httpx
 
 Headers = list[tuple[bytes, bytes]]
+Health = Literal["well", "sick", "silent"]
 
 # Headers that belong to one connection (RFC 9110 section 7.6.1) and are never passed on.
 HOP_BY_HOP = frozenset(
@@ -54,6 +55,14 @@ class UpstreamTimeout(Exception):
     """The answer did not begin, or did not go on, in time."""
 
 
+class UpstreamRefuses(Exception):
+    """An endpoint behind this one refuses by itself: no model was asked."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 class Upstream(Protocol):
     """A place that answers requests."""
 
@@ -71,33 +80,41 @@ class Loopback:
         self._client = client
         self._port = port
 
-    async def is_healthy(self, *, timeout: float) -> bool:
-        """Tell whether the container says that it can answer."""
+    async def health(self, *, timeout: float) -> Health:
+        """Return what the container says of itself, or that it says nothing."""
         try:
             answer = await self._client.get(f"http://127.0.0.1:{self._port}/", timeout=timeout)
         except httpx.HTTPError:
-            return False
-        return answer.status_code == 200
+            return "silent"
+        return "well" if answer.status_code == 200 else "sick"
 
-    @asynccontextmanager
-    async def open(self, call: Call, *, timeout: float) -> AsyncIterator[Answer]:
-        request = httpx.Request(
-            call.method,
-            httpx.URL(scheme="http", host="127.0.0.1", port=self._port, raw_path=call.target),
-            headers=call.headers,
-            content=call.body,
-            extensions={"timeout": httpx.Timeout(timeout, connect=5).as_dict()},
-        )
-        try:
-            response = await self._client.send(request, stream=True)
-        except httpx.ReadTimeout:
-            raise UpstreamTimeout from None
-        except httpx.TransportError as error:
-            raise UpstreamGone(type(error).__name__) from error
-        try:
-            yield Answer(response.status_code, response.headers.raw, _chunks(response))
-        finally:
-            await response.aclose()
+    def open(self, call: Call, *, timeout: float) -> AbstractAsyncContextManager[Answer]:
+        """Send a call to the container."""
+        return opened(self._client, f"http://127.0.0.1:{self._port}", call, timeout=timeout)
+
+
+@asynccontextmanager
+async def opened(
+    client: httpx.AsyncClient, base: str, call: Call, *, timeout: float
+) -> AsyncIterator[Answer]:
+    """Send a call to an address; see `Upstream.open`."""
+    request = httpx.Request(
+        call.method,
+        httpx.URL(base).copy_with(raw_path=call.target),
+        headers=call.headers,
+        content=call.body,
+        extensions={"timeout": httpx.Timeout(timeout, connect=5).as_dict()},
+    )
+    try:
+        response = await client.send(request, stream=True)
+    except httpx.ReadTimeout:
+        raise UpstreamTimeout from None
+    except httpx.TransportError as error:
+        raise UpstreamGone(type(error).__name__) from error
+    try:
+        yield Answer(response.status_code, response.headers.raw, _chunks(response))
+    finally:
+        await response.aclose()
 
 
 def client() -> httpx.AsyncClient:

@@ -81,6 +81,7 @@ DEFINITIONS: Mapping[str, Definition] = {
             "uvicorn",
         ),
     ),
+    "vllm": Definition("serves models on NVIDIA GPUs", ("vllm",)),
 }
 
 

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hieno import environments
+from hieno.environments.gpu import gpu_of_vllm
 from hieno.errors import HienoError
 from hieno.files import published, read_manifest
 from hieno.package.layout import ENGINES, engine_folder, weights_folder
@@ -18,21 +20,32 @@ DIRECT = ("fp32", "int8")  # what the converter writes at once; the rest is made
 
 
 def choose_engine(wanted: str) -> str:
-    """Return the engine that a model is converted for on this machine (or `wanted`)."""
+    """Return the engine that will serve a model on this machine (or `wanted`)."""
     if wanted != "auto":
         return wanted
+    if gpu_of_vllm():
+        return "vllm"
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     return "openvino" if x86 or sys.platform == "darwin" else "transformers"
 
 
+def is_ready(root: Path, *, engine: str, weights: str) -> bool:
+    """Tell whether an engine has all that it needs to serve a cached base model."""
+    if engine == "vllm":
+        return environments.present("vllm") is not None
+    return engine == "transformers" or engine_folder(root, engine, weights) is not None
+
+
 def convert_base(root: Path, *, engine: str, weights: str, say: Callable[[str], None]) -> None:
-    """Convert a cached base model once; later calls find it there."""
-    if engine == "transformers" or engine_folder(root, engine, weights) is not None:
+    """Make a cached base model ready for an engine, once; later calls find it so."""
+    if engine == "vllm":
+        environments.ensure("vllm", say=say)
+    if is_ready(root, engine=engine, weights=weights):
         return
     from filelock import FileLock
 
     with FileLock(root.with_name(f"{root.name}.lock")):  # the cache is shared by all projects
-        if engine_folder(root, engine, weights) is not None:
+        if is_ready(root, engine=engine, weights=weights):
             return
         say(f"converting the base model for {engine} (once)")
         target = root / ENGINES / f"{engine}-{weights}"
@@ -81,7 +94,6 @@ def _export(model_folder: Path, target: Path, weights: str) -> Sequence[str]:
 
 def _run(script: Sequence[str], target: Path, say: Callable[[str], None]) -> None:
     """Run a script, or one of its programs, in the side environment; it has to fill `target`."""
-    from hieno import environments
 
     python = environments.ensure("openvino", say=say)
     # isolated: settings for this process's Python are not meant for that one

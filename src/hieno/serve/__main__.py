@@ -1,4 +1,4 @@
-"""`python -m hieno.serve ROOT --port N --name NAME`: how a supervisor starts a container."""
+"""`python -m hieno.serve [ROOT] --port N --name NAME`: how a supervisor starts a container."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def _serve(options: argparse.Namespace) -> None:
     from pydantic import ValidationError
 
     from hieno.config import Serve
+    from hieno.serve.mount import find_model
     from hieno.serve.server import serve
 
     given = {name: getattr(options, name) for name in Serve.model_fields}
@@ -45,7 +46,7 @@ def _serve(options: argparse.Namespace) -> None:
             f"--{flag}: {first['msg']}", hint="`python -m hieno.serve --help` lists the flags"
         ) from None
     serve(
-        options.root,
+        options.root or find_model(),
         host=options.host,
         port=options.port,
         engine=options.engine,
@@ -73,12 +74,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m hieno.serve", description="Serve one model without keys on one port."
     )
-    parser.add_argument("root", type=Path, help="a package or a model folder")
+    parser.add_argument(
+        "root",
+        type=Path,
+        nargs="?",
+        help="a package or a model folder [default: the model that is mounted at /model, or by "
+        "Azure]",
+    )
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--name", default="hieno", help="what requests call the model")
     parser.add_argument("--alias", action="append", default=[], help="another name; repeatable")
-    parser.add_argument("--engine", default="auto", help="auto, openvino or transformers")
+    parser.add_argument("--engine", default="auto", help="auto, openvino, transformers or vllm")
     parser.add_argument("--weights", default="auto", help="format of the converted weights")
     parser.add_argument("--lineage", type=Path, help="JSON file of hieno-... answer headers")
     parser.add_argument("--max-requests", type=int)

@@ -24,6 +24,7 @@ from hieno.serve.refusals import UNEXPECTED, Refused, refusal_response
 from hieno.serve.score import score_routes
 from hieno.serve.service import Service
 from hieno.serve.swagger import swagger
+from hieno.tracing import Trace, Traces, open_traces
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
 _REQUEST_IDS = ("x-request-id", "x-ms-request-id", "x-ms-client-request-id")
 _LONGEST_ID = 100
 _PROBES = ("/", "/health")  # a supervisor asks every few seconds
+_TRACED = ("/score", "/v1/chat/completions", "/v1/completions", "/v1/responses")
 _GONE = 499  # nobody receives it; it is what the access line says
 
 
-def make_app(service: Service, *, loopback: bool = True) -> ASGIApp:
+def make_app(service: Service, *, loopback: bool = True, traces: Traces | None = None) -> ASGIApp:
     """Return the application for one loaded model.
 
     With `loopback`, a request whose Host is not this machine is refused: that is how a web page
@@ -49,7 +51,8 @@ def make_app(service: Service, *, loopback: bool = True) -> ASGIApp:
     app.add_exception_handler(ClientGone, _client_gone)
     app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _unexpected)
-    return Doorway(app, service.headers, loopback=loopback)
+    traces = traces or open_traces("hieno-container", {})
+    return Doorway(app, service.headers, traces, loopback=loopback)
 
 
 def _add_plain_routes(app: FastAPI, service: Service) -> None:
@@ -103,9 +106,12 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 class Doorway:
     """Checks host and request ids, adds the headers of every answer, writes the access line."""
 
-    def __init__(self, app: ASGIApp, headers: Mapping[str, str], *, loopback: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, headers: Mapping[str, str], traces: Traces, *, loopback: bool
+    ) -> None:
         self._app = app
         self._headers = headers
+        self._traces = traces
         self._loopback = loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,6 +124,7 @@ class Doorway:
         asked = Headers(scope=scope)
         answer_headers = {**self._headers, **_answer_ids(asked)}
         status = 0
+        trace = self._traced(scope)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -138,6 +145,26 @@ class Doorway:
             _report(error)
         finally:
             _access_line(scope, status, time.monotonic() - started, answer_headers["x-request-id"])
+            if trace:
+                trace.end(failed=status == 0 or status >= 500, attributes=self._told(scope, status))
+
+    def _told(self, scope: Scope, status: int) -> dict[str, str | int]:
+        named = {
+            "hieno." + name.removeprefix("hieno-").replace("-", "_"): value
+            for name, value in self._headers.items()
+        }
+        return {
+            "http.request.method": scope["method"],
+            "http.route": scope["path"],
+            "http.response.status_code": status,
+            **named,
+        }
+
+    def _traced(self, scope: Scope) -> Trace | None:
+        if scope["path"] not in _TRACED:
+            return None
+        name = f"{scope['method']} {scope['path']}"
+        return self._traces.begin(name, list(scope["headers"]))
 
     def _problem(self, asked: Headers) -> Refused | None:
         if self._loopback and not _is_this_machine(asked.get("host", "")):

@@ -15,6 +15,7 @@ from hieno.errors import Busy, UsageError
 from hieno.processes import port_is_free
 from hieno.serve.engines import choose_engine, open_engine
 from hieno.serve.model import read_model
+from hieno.tracing import Traces, open_traces
 
 if TYPE_CHECKING:
     import uvicorn
@@ -62,10 +63,12 @@ def serve(
         headers=headers,
         slots=Slots(settings.max_requests),
     )
+    traces = open_traces("hieno-container")
     try:
-        _run(service, host, port)
+        _run(service, traces, host, port)
     finally:
         opened.close()
+        traces.close()
 
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:
@@ -78,15 +81,17 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _run(service: Service, host: str, port: int) -> None:
+def _run(service: Service, traces: Traces, host: str, port: int) -> None:
     import uvicorn
 
+    from hieno.connection import Connection
     from hieno.serve.app import make_app
 
     config = uvicorn.Config(
-        make_app(service, loopback=host in _LOOPBACK),
+        make_app(service, loopback=host in _LOOPBACK, traces=traces),
         host=host,
         port=port,
+        http=Connection,
         access_log=False,
         log_level="warning",
         lifespan="off",

@@ -160,39 +160,49 @@ class LocalTarget:
         root = Path(version.package)
         lineage = _lineage(version)
         manifest = read_manifest(root)
+        engine = manifest.facts["engine"] if manifest else "auto"
         return DeploymentSpec(
             version=str(version.version),
-            command=self._command(root, "auto", lineage, aliases=COLOURS),
+            command=self._command(root, engine, "auto", lineage, aliases=COLOURS),
             root=str(root),
-            engine=manifest.facts["engine"] if manifest else "auto",
+            engine=engine,
             data_digest=lineage["data_digest"],
             instances=self.project.config.endpoint.instances,
         )
 
     def _spec_of_base(self, root: Path) -> DeploymentSpec:
+        engine = choose_engine(self.project.config.package.engine)
         weights = first_format(self.project.config.package.weights)
-        command = self._command(root, weights, BASE_LINEAGE, aliases=(BASE,))
         return DeploymentSpec(
-            version="base", command=command, root=str(root), memory=self._memory(root)
+            version="base",
+            command=self._command(root, engine, weights, BASE_LINEAGE, aliases=(BASE,)),
+            root=str(root),
+            engine=engine,
+            memory=self._memory(root, engine),
         )
 
-    def _memory(self, root: Path) -> int:
+    def _memory(self, root: Path, engine: str) -> int:
         """Estimate the bytes that a model takes: its weights, and its cache when it is full."""
         config = self.project.config
-        engine = choose_engine(config.package.engine)
         kind = first_format(config.package.weights)
         folder = engine_folder(root, engine, kind) or weights_folder(root)
         weights = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
         return int(weights * OVERHEAD + config.serve.cache_gb * 1e9)
 
     def _command(
-        self, root: Path, weights: str, lineage: Mapping[str, str], *, aliases: Sequence[str]
+        self,
+        root: Path,
+        engine: str,
+        weights: str,
+        lineage: Mapping[str, str],
+        *,
+        aliases: Sequence[str],
     ) -> tuple[str, ...]:
         path = self._lineage_file(lineage)
         serve = self.project.config.serve
         return (
             *processes.python_module("hieno.serve", str(root)),
-            *("--port", "{port}", "--name", self.project.config.name),
+            *("--port", "{port}", "--name", self.project.config.name, "--engine", engine),
             *(word for alias in aliases for word in ("--alias", alias)),
             *("--weights", weights),
             *("--lineage", str(path)),

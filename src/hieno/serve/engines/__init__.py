@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from hieno.config import Serve
+from hieno.environments.gpu import gpu_of_vllm
 from hieno.errors import HienoError, MissingInput, UsageError
 from hieno.package.layout import engine_folder
 from hieno.serve.model import Model, read_model
 
 Finish = Literal["stop", "length"]
-ENGINES = ("openvino", "transformers")
+ENGINES = ("openvino", "transformers", "vllm")
 _COLDEST = 1e-5
 _NARROWEST = 1e-6  # the likeliest of any vocabulary's tokens has a larger share
 
@@ -84,16 +85,20 @@ class Choice:
 
 
 def choose_engine(root: Path, name: str = "auto", weights: str = "auto") -> Choice:
-    """Choose OpenVINO where the package is converted for it and it is installed.
+    """Choose vLLM where a GPU and its environment are, else OpenVINO where the package has it.
 
     Raises `UsageError` for an unknown engine and `MissingInput` for one that cannot run here.
     """
     if name not in ("auto", *ENGINES):
         raise UsageError(
-            f"there is no engine '{name}'", hint=f"engines are auto, {' and '.join(ENGINES)}"
+            f"there is no engine '{name}'", hint=f"engines are auto, {', '.join(ENGINES)}"
         )
     if name == "transformers":
         return Choice("transformers", "it was asked for")
+    if name == "vllm":
+        return Choice("vllm", _checked_vllm())
+    if name == "auto" and (gpu := gpu_of_vllm()):
+        return Choice("vllm", f"this machine has a GPU ({gpu})")
     folder = engine_folder(root, "openvino", weights)
     installed = util.find_spec("openvino_genai") is not None
     if folder is not None and installed:
@@ -125,6 +130,10 @@ def open_engine(
     settings = settings or Serve()
     model = model or read_model(root, settings)
     choice = choose_engine(root, name, weights)
+    if choice.name == "vllm":
+        from hieno.serve.engines.vllm import open_vllm
+
+        return open_vllm(model, settings)
     if choice.folder is not None:
         from hieno.serve.engines.openvino import open_openvino
 
@@ -132,3 +141,14 @@ def open_engine(
     from hieno.serve.engines.transformers import open_transformers
 
     return open_transformers(model, settings)
+
+
+def _checked_vllm() -> str:
+    from hieno import environments
+
+    if environments.present("vllm") is None:
+        raise MissingInput(
+            "the side environment of vLLM is not there",
+            hint="`hieno package --engine vllm` makes it (several GB); an NVIDIA GPU is needed",
+        )
+    return "it was asked for"

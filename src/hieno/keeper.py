@@ -1,9 +1,9 @@
-"""A process between gateway and container, so that a container never outlives its gateway.
+"""A process between two others, so that a server never outlives who started it.
 
-The keeper holds the reading end of a pipe whose writing end is the gateway's alone. However the
-gateway ends - also by `kill -9` - the pipe closes, and the keeper ends the container. Closing the
-pipe is also the normal way to stop a container. Unlike Linux's parent-death signal this works on
-every system.
+The keeper holds the reading end of a pipe whose writing end is its starter's alone. However the
+starter ends - also by `kill -9` - the pipe closes, and the keeper ends the server and its children.
+Closing the pipe is also the normal way to stop a server. Unlike Linux's parent-death signal this
+works on every system. A gateway keeps its containers so, and a container its vLLM.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from hieno import processes
 from hieno.processes import ProcessId
 
 GRACE = 10.0  # seconds that a container gets to finish its answers
+_INHERITED = "-"  # the log of a server whose output goes where ours does
 _NOBODY = ProcessId(0, 0.0)
 
 
@@ -68,9 +70,33 @@ async def started(command: Sequence[str], *, log: Path) -> AsyncIterator[Kept]:
         await asyncio.to_thread(processes.stop, container, grace=GRACE)
 
 
-def main(log: Path, command: Sequence[str]) -> int:
+def hold(command: Sequence[str], *, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a server that ends with this process; what it prints goes to this one's stderr.
+
+    The process returned is the keeper, which ends when the server does; `release` ends both.
+    """
+    return subprocess.Popen(
+        processes.python_module(__name__, _INHERITED, *command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=dict(environment),
+    )
+
+
+def release(held: subprocess.Popen[bytes]) -> None:
+    """End a server that `hold` has started; return when it is gone."""
+    if held.stdin is not None:
+        held.stdin.close()
+    try:
+        held.wait(timeout=GRACE + 10)
+    except subprocess.TimeoutExpired:
+        held.kill()
+        held.wait()
+
+
+def main(log: str, command: Sequence[str]) -> int:
     """Run a command until it ends or until standard input closes; return its exit code."""
-    with log.open("ab") as output:
+    with _output(log) as output:
         container = subprocess.Popen(
             list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
@@ -85,6 +111,15 @@ def main(log: Path, command: Sequence[str]) -> int:
 
 # Held while the container is being stopped.
 _closing = threading.Lock()
+
+
+@contextmanager
+def _output(log: str) -> Iterator[IO[bytes]]:
+    if log == _INHERITED:
+        yield sys.stderr.buffer
+        return
+    with Path(log).open("ab") as output:
+        yield output
 
 
 def _end_with_gateway(container: ProcessId) -> None:
@@ -104,4 +139,4 @@ async def _gone(process: asyncio.subprocess.Process) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

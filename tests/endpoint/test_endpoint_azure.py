@@ -1,0 +1,152 @@
+"""A gateway before an Azure endpoint: our keys on this side, its credential on that side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from azure_endpoint import Azure, serving
+from pydantic import SecretStr
+from rehearsal import LIMITS, Endpoint
+
+from hieno import processes
+from hieno.endpoint import control
+from hieno.endpoint.state import DeploymentSpec
+from hieno.errors import HienoError, UsageError
+
+
+def specs(azure: Azure) -> dict[str, DeploymentSpec]:
+    blue = DeploymentSpec("3", (), url=azure.url, data_digest="ab12")
+    return {"blue": blue, "base": DeploymentSpec("base", (), url=azure.url, remote_name="base")}
+
+
+def front(folder: Path, azure: Azure, credential: str, *, wait: float = 60) -> None:
+    secret = SecretStr(credential)
+    port = processes.free_port()
+    control.front(folder, specs(azure), secret, port=port, wait=wait, limits=LIMITS)
+
+
+@pytest.fixture(scope="module")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
+    with serving(tmp_path_factory.mktemp("azure")) as made, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(made.certificate))
+        yield made
+
+
+@pytest.fixture(scope="module")
+def fronted(azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    made = Endpoint(tmp_path_factory.mktemp("fronted") / "hieno")
+    front(made.folder, azure, azure.credential)
+    yield made
+    control.down(made.folder)
+
+
+def test_our_key_is_taken_here_and_its_credential_there(azure: Azure, fronted: Endpoint) -> None:
+    answer = fronted.ask(question="Who?")
+    assert (answer.status_code, answer.json()) == (200, {"name": "blue", "path": "/score"})
+    key = control.keys(fronted.folder).primary.get_secret_value()
+    seen = azure.asked[-1]
+    assert seen["authorization"] == f"Bearer {azure.credential}"
+    assert seen["host"] == azure.url.removeprefix("https://")
+    assert not any(key in value for value in seen.values())
+    with fronted.client(key="wrong") as client:
+        assert client.post("/score", json={}).status_code == 401
+    with fronted.client(key=azure.credential) as client:
+        assert client.post("/score", json={}).status_code == 401
+
+
+def test_the_credential_is_in_no_file_no_process_list_and_no_environment(
+    azure: Azure, fronted: Endpoint
+) -> None:
+    gateway = psutil.Process(fronted.gateway().pid)
+    assert azure.credential not in " ".join(gateway.cmdline())
+    assert azure.credential not in repr(gateway.environ())
+    for path in fronted.folder.iterdir():
+        assert azure.credential not in path.read_text(encoding="utf-8"), path
+
+
+def test_deployments_there_are_named_here(fronted: Endpoint) -> None:
+    with fronted.client() as client:
+        named = client.post("/v1/chat/completions", json={"model": "base"})
+        assert named.json()["name"] == "base"
+        headers = {"azureml-model-deployment": "other"}
+        assert client.post("/score", json={}, headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize("status", [400, 429, 500])
+def test_what_its_container_refuses_is_unwrapped_and_wrapped_once(
+    fronted: Endpoint, status: int
+) -> None:
+    with fronted.client() as client:
+        scored = client.post("/score", json={"status": status})
+        asked = client.post("/v1/chat/completions", json={"status": status})
+    assert (scored.status_code, scored.json()) == (424, {"message": "as told"})
+    told = scored.headers.get_list("ms-azureml-model-error-statuscode")
+    assert told == [str(status)]
+    assert (asked.status_code, asked.json()) == (status, {"message": "as told"})
+    assert "ms-azureml-model-error-statuscode" not in asked.headers
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "code"),
+    [
+        (404, '{"message": "no valid deployment with positive weight"}', "model_not_found"),
+        (408, "upstream request timeout", "request_timeout"),
+        (429, "", "rate_limit_exceeded"),
+    ],
+)
+def test_what_it_refuses_by_itself_is_said_in_both_dialects(
+    fronted: Endpoint, status: int, text: str, code: str
+) -> None:
+    with fronted.client() as client:
+        scored = client.post("/score", json={"own": status})
+        asked = client.post("/v1/chat/completions", json={"own": status})
+    assert (scored.status_code, scored.text) == (status, text)
+    assert (asked.status_code, asked.json()["error"]["code"]) == (status, code)
+
+
+def test_a_stream_is_relayed(fronted: Endpoint) -> None:
+    answer = fronted.ask(stream=True)
+    assert answer.text == 'data: {"answer": "one"}\n\ndata: {"answer": "two"}\n\n'
+
+
+def test_a_renewed_credential_takes_effect_and_a_refused_one_is_no_401(
+    azure: Azure, fronted: Endpoint
+) -> None:
+    url = fronted.status().url
+    front(fronted.folder, azure, "expired")
+    refused = fronted.ask()
+    # the client's own key is in order: a 401 would send it looking for another one
+    assert refused.status_code == 424
+    assert refused.headers["ms-azureml-model-error-reason"] == "model_not_ready"
+    front(fronted.folder, azure, azure.credential)
+    assert fronted.ask().status_code == 200
+    assert fronted.status().url == url
+
+
+def test_an_address_without_tls_is_refused(tmp_path: Path) -> None:
+    for url in ("http://example.org", "https://user@example.org", "https://example.org/score"):
+        with pytest.raises(UsageError, match="without a path"):
+            control.front(
+                tmp_path / "hieno",
+                {"blue": DeploymentSpec("1", (), url=url)},
+                SecretStr("x"),
+                port=processes.free_port(),
+            )
+    assert not (tmp_path / "hieno" / "keys.json").exists()
+
+
+def test_an_untrusted_certificate_is_not_spoken_to(
+    azure: Azure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    before = len(azure.asked)
+    folder = tmp_path / "hieno"
+    try:
+        with pytest.raises(HienoError, match="cannot be reached"):
+            front(folder, azure, azure.credential)
+    finally:
+        control.down(folder)
+    assert len(azure.asked) == before
