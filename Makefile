@@ -29,7 +29,7 @@ test-slow: $(VENV)/.dev $(VENV)/.browser  ## the long campaigns
 
 soak: $(VENV)/.dev  ## an hour of load with kills, deploys and key changes (SECONDS_OF_SOAK=3600)
 	@HIENO_SOAK_SECONDS=$(or $(SECONDS_OF_SOAK),3600) $(BIN)/python -X warn_default_encoding -m pytest -m slow -s \
-		tests/endpoint/test_endpoint_storm.py
+		tests/endpoint/test_endpoint_soak.py
 
 bench-%: $(VENV)/.dev  ## bench-cli, bench-demo, bench-serve...: measure; the last line is one JSON object
 	@$(BIN)/python -m benchmarks.$*

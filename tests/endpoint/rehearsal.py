@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
@@ -141,3 +144,28 @@ class Load:
                 else:
                     right = answer.status_code == 200
                     self.seen[answer.json()["name"] if right else str(answer.status_code)] += 1
+
+
+class Asking(Protocol):
+    """Clients that go on asking."""
+
+    def more(self) -> None:
+        """Wait for some more right answers."""
+
+
+def everything(
+    endpoint: Endpoint, asking: Asking, version: int, make: Callable[[str], DeploymentSpec]
+) -> None:
+    """Kill an instance, deploy, renew a key, roll back and forward, retire by hand."""
+    os.kill(endpoint.container().pid, signal.SIGKILL)
+    asking.more()
+    endpoint.deploy(make(str(version)), guard=GUARD)
+    asking.more()
+    control.regenerate(endpoint.folder, "secondary")
+    asking.more()
+    control.rollback(endpoint.folder)
+    asking.more()
+    control.traffic(endpoint.folder, {"blue": 50, "green": 50})
+    asking.more()
+    control.traffic(endpoint.folder, {"blue" if version % 2 else "green": 100})
+    asking.more()

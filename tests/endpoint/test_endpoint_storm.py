@@ -1,16 +1,13 @@
 """Everything at once under load: nobody gets a wrong answer, and nobody is forgotten.
 
-The default run is short; `make soak` holds the same for an hour (`HIENO_SOAK_SECONDS`).
+`test_endpoint_soak.py` does the same to a real model, and for an hour.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from rehearsal import GUARD, LIMITS, Endpoint, spec, wait_until
+from rehearsal import LIMITS, Endpoint, everything, spec, wait_until
 
 from hieno.endpoint import control
 from hieno.endpoint.state import Limits
@@ -27,8 +24,6 @@ from hieno.endpoint.state import Limits
 PARALLEL = 1000
 LIMIT = 32
 BODY = b'{"padding": "%s"}' % (b"x" * 20_000)
-SOAK_SECONDS = float(os.environ.get("HIENO_SOAK_SECONDS", "3600"))
-MEMORY_SLOPE = 0.01  # of the gateway's memory, an hour
 
 
 @dataclass(frozen=True)
@@ -135,22 +130,6 @@ class Crowd:
                     self.wrong.append(f"{answer.status_code} {answer.text[:200]}")
 
 
-def everything(endpoint: Endpoint, crowd: Crowd, version: int) -> None:
-    """Kill an instance, deploy, renew a key, roll back and forward, retire by hand."""
-    os.kill(endpoint.container().pid, signal.SIGKILL)
-    crowd.more()
-    endpoint.deploy(spec(str(version), instances=2), guard=GUARD)
-    crowd.more()
-    control.regenerate(endpoint.folder, "secondary")
-    crowd.more()
-    control.rollback(endpoint.folder)
-    crowd.more()
-    control.traffic(endpoint.folder, {"blue": 50, "green": 50})
-    crowd.more()
-    control.traffic(endpoint.folder, {"blue" if version % 2 else "green": 100})
-    crowd.more()
-
-
 @pytest.fixture
 def crowd(endpoint: Endpoint) -> Iterator[Crowd]:
     endpoint.deploy(spec("0", instances=2), limits=LIMITS)
@@ -162,7 +141,7 @@ def crowd(endpoint: Endpoint) -> Iterator[Crowd]:
 def test_kill_deploy_rotation_rollback_and_drain_cost_no_answer(
     endpoint: Endpoint, crowd: Crowd
 ) -> None:
-    everything(endpoint, crowd, 1)
+    everything(endpoint, crowd, 1, lambda version: spec(version, instances=2))
     assert crowd.wrong == []
 
 
@@ -177,22 +156,3 @@ def test_renewed_key_is_taken_over_without_a_pause(endpoint: Endpoint) -> None:
             using = control.keys(endpoint.folder).secondary.get_secret_value()
             crowd.more()
     assert crowd.wrong == []
-
-
-@pytest.mark.slow
-@pytest.mark.skipif("HIENO_SOAK_SECONDS" not in os.environ, reason="an hour: run `make soak`")
-def test_soak_loses_no_answer_and_no_memory(endpoint: Endpoint, crowd: Crowd) -> None:
-    gateway = psutil.Process(endpoint.gateway().pid)
-    ends = time.monotonic() + SOAK_SECONDS
-    sizes: list[tuple[float, int]] = []
-    version = 0
-    while time.monotonic() < ends:
-        version += 1
-        everything(endpoint, crowd, version)
-        sizes.append((time.monotonic(), gateway.memory_info().rss))
-        assert crowd.wrong == []
-    settled = sizes[len(sizes) // 5 :]  # caches fill at first
-    (began, least), (ended, last) = settled[0], settled[-1]
-    hours = max(ended - began, 1.0) / 3600
-    print(f"{version} rounds, {crowd.right} right answers, {least} -> {last} bytes")
-    assert (last - least) / least <= MEMORY_SLOPE * max(1.0, hours)
