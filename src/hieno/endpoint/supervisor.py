@@ -13,9 +13,9 @@ from pydantic import SecretStr
 
 from hieno import keeper, machine, processes
 from hieno.endpoint import state
+from hieno.endpoint.loopback import Loopback
 from hieno.endpoint.remote import Remote
 from hieno.endpoint.state import DeploymentSpec, DeploymentStatus, InstanceStatus, Limits, State
-from hieno.endpoint.upstream import Loopback
 from hieno.processes import ProcessId
 
 FIRST_PAUSE = 0.5
@@ -55,11 +55,7 @@ class Instance:
         self._limits = limits
         self._client = client
         self._changed = changed
-
-    @property
-    def upstream(self) -> Loopback:
-        """The place that the container of now listens at."""
-        return Loopback(self._client, self.port)
+        self.upstream = Loopback(client, 0)
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -95,6 +91,7 @@ class Instance:
     async def _live(self) -> bool:
         """Run one container from its start to its end; tell whether it was ever ready."""
         self.port = await asyncio.to_thread(processes.free_port)
+        self.upstream = Loopback(self._client, self.port)
         start = self._log.stat().st_size if self._log.exists() else 0
         command = [word.replace("{port}", str(self.port)) for word in self._spec.command]
         async with keeper.started(command, log=self._log) as self.kept:
@@ -108,6 +105,7 @@ class Instance:
                     problem = await self._until_sick(end)
             finally:
                 end.cancel()
+                self.upstream.close()
                 self._become("stopped")
         self.error = self._reason(end, problem, start)
         return was_ready

@@ -73,26 +73,6 @@ class Upstream(Protocol):
         """
 
 
-class Loopback:
-    """A container on this machine."""
-
-    def __init__(self, client: httpx.AsyncClient, port: int) -> None:
-        self._client = client
-        self._port = port
-
-    async def health(self, *, timeout: float) -> Health:
-        """Return what the container says of itself, or that it says nothing."""
-        try:
-            answer = await self._client.get(f"http://127.0.0.1:{self._port}/", timeout=timeout)
-        except httpx.HTTPError:
-            return "silent"
-        return "well" if answer.status_code == 200 else "sick"
-
-    def open(self, call: Call, *, timeout: float) -> AbstractAsyncContextManager[Answer]:
-        """Send a call to the container."""
-        return opened(self._client, f"http://127.0.0.1:{self._port}", call, timeout=timeout)
-
-
 @asynccontextmanager
 async def opened(
     client: httpx.AsyncClient, base: str, call: Call, *, timeout: float
