@@ -49,5 +49,5 @@ def seconds() -> float:
     from hieno.machine import speed
 
     measured = speed()
-    rate = max(getattr(measured, dtype) * share for dtype, share in EFFICIENCY.items())
+    rate: float = max(getattr(measured, dtype) * share for dtype, share in EFFICIENCY.items())
     return OTHER_SECONDS + TRAINED_TOKENS * FLOPS_PER_TOKEN / rate

@@ -94,7 +94,6 @@ def _export(model_folder: Path, target: Path, weights: str) -> Sequence[str]:
 
 def _run(script: Sequence[str], target: Path, say: Callable[[str], None]) -> None:
     """Run a script, or one of its programs, in the side environment; it has to fill `target`."""
-
     python = environments.ensure("openvino", say=say)
     # isolated: settings for this process's Python are not meant for that one
     command = [str(python), "-I", "-X", "utf8", str(python.parent / script[0]), *script[1:]]
