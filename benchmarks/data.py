@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import IO, Any  # Any: rows of JSONL
 
 import psutil
-from planted import generate, score
 
+from benchmarks.planted import generate, score
 from hieno import models, plans
 from hieno.data import privacy
 from hieno.data.chats import check, digest, normalised

@@ -29,7 +29,7 @@ CASES: dict[int, tuple[str, list[str]]] = {
         "no key reads like a wrong one, on every route but health",
         [
             f"{CONTRACT}::test_missing_key_reads_like_a_wrong_one",
-            f"{CONTRACT}::test_every_route_but_health_needs_a_key",
+            f"{CONTRACT}::test_every_route_but_health_and_the_page_needs_a_key",
         ],
     ),
     2: (
@@ -59,7 +59,7 @@ CASES: dict[int, tuple[str, list[str]]] = {
     5: (
         "addresses that mean another one",
         [
-            f"{CONTRACT}::test_every_route_but_health_needs_a_key",
+            f"{CONTRACT}::test_every_route_but_health_and_the_page_needs_a_key",
             f"{CONTRACT}::test_unknown_address_is_404_and_wrong_method_405",
         ],
     ),

@@ -124,7 +124,7 @@ def test_an_unknown_environment_is_a_usage_error() -> None:
     with pytest.raises(UsageError) as caught:
         environments.ensure("tinny", say=print)
     assert caught.value.message == "there is no side environment 'tinny'"
-    assert caught.value.hint == "known: openvino, promptflow, promptflow-core, agents, vllm"
+    assert caught.value.hint == f"known: {', '.join(DEFINITIONS)}"
 
 
 def test_a_present_environment_is_found_without_uv() -> None:

@@ -55,19 +55,15 @@ def mlflow_server(root: Path, folder: Path) -> Iterator[str]:
     from hieno.processes import free_port
 
     model, port = folder / "mlflow", free_port()
-    save = [
-        sys.executable,
-        str(Path(__file__).parent),
-        "save-for-mlflow",
-        str(weights_folder(root)),
-        str(model),
-    ]
+    save = [sys.executable, "-m", "benchmarks.serve", "save-for-mlflow"]
+    save += [str(weights_folder(root)), str(model)]
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(model)]
     command += ["--port", str(port), "--env-manager", "local", "--timeout", "1800"]
     # It starts `uvicorn` by name.
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     with (folder / "mlflow.log").open("wb") as log:
-        subprocess.run(save, check=True, stdout=log, stderr=log)
+        here = Path(__file__).parents[2]
+        subprocess.run(save, check=True, stdout=log, stderr=log, cwd=here)
         process = subprocess.Popen(
             command,
             stdout=log,
