@@ -73,6 +73,7 @@ def test_the_closing_lines_show_both_answers_and_where_to_chat() -> None:
         "  base   I am a model",
         f"  tuned  {'x' * 97}...",
         "endpoint http://127.0.0.1:8000/score (keys: `hieno keys`)",
+        "page     `hieno chat --web` prints a link to the chat page",
         "chat     http://127.0.0.1:8080 or `hieno chat` here",
     ]
     assert ending({}) == []

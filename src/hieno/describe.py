@@ -108,6 +108,7 @@ def ending(details: Mapping[str, Facts]) -> list[str]:
         ]
     if "deploy" in details:
         lines.append(f"endpoint {details['deploy']['score_url']} (keys: `hieno keys`)")
+        lines.append("page     `hieno chat --web` prints a link to the chat page")
     if "flow" in details:
         lines.append(f"chat     {details['flow']['url']} or `hieno chat` here")
     return lines

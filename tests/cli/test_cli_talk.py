@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from cli_running import HIENO, Run, pretend
 
 from hieno.endpoint import credentials
+from hieno.endpoint.page import invitations
+from hieno.endpoint.page.invitations import Allowance
 from hieno.processes import ProcessId, identify
 
 
@@ -65,6 +68,59 @@ def test_a_conversation_has_no_json(run: Run) -> None:
     result = run("chat", "--json")
     assert json.loads(result.stdout)["error"]["message"] == "--json needs a question"
     assert result.exit_code == 2
+
+
+LINK = r"http://127\.0\.0\.1:8000/chat/#[\w-]{22}"
+
+
+def test_a_link_to_the_page_is_data_and_its_terms_are_talk(run: Run, project: Path) -> None:
+    folder = pretend(project, 8000, identify(os.getpid()))
+    result = run("chat", "--web")
+    assert re.fullmatch(LINK + "\n", result.stdout)
+    assert result.stderr == "open it within five minutes; it works once\n"
+    [kept] = invitations.read(folder)
+    assert kept.allowance is None
+    assert invitations.find([kept], result.stdout.strip()[-22:], now=kept.until - 1) == kept
+    assert invitations.find([kept], result.stdout.strip()[-22:], now=kept.until) is None
+
+
+def test_each_guest_gets_a_link_with_limits_of_its_own(run: Run, project: Path) -> None:
+    folder = pretend(project, 8000, identify(os.getpid()))
+    result = run("chat", "--invite", "3", "--requests", "5", "--tokens", "900", "--hours", "2")
+    lines = result.stdout.splitlines()
+    assert len(set(lines)) == 3
+    assert all(re.fullmatch(LINK, line) for line in lines)
+    assert result.stderr == "one link each: 5 questions, 900 tokens, 2 hours\n"
+    kept = invitations.read(folder)
+    assert [one.allowance for one in kept] == 3 * [Allowance(5, 900)]
+    assert [one.stay for one in kept] == 3 * [7200]
+    document = json.loads(run("chat", "--invite", "1", "--json").stdout)
+    assert re.fullmatch(LINK, document["links"][0])
+    assert (document["requests"], document["tokens"], document["hours"]) == (200, 50_000, 24)
+
+
+def test_links_that_make_no_sense_are_refused(run: Run, project: Path) -> None:
+    folder = pretend(project, 8000, identify(os.getpid()))
+    assert run("chat", "--web", "Hello?").stderr == (
+        "error: a question has no page\nhint: leave out --web, or the question\n"
+    )
+    assert run("chat", "--invite", "499").exit_code == 0
+    result = run("chat", "--invite", "2")
+    assert result.stderr == (
+        "error: 499 links are open and 2 are asked for; 500 can be open\n"
+        f"hint: wait until they are used or too old, or delete {folder / 'invitations.json'}\n"
+    )
+    assert result.exit_code == 2
+    assert run("chat", "--invite", "0").exit_code == 2
+
+
+def test_a_stopped_endpoint_has_no_page(run: Run, project: Path) -> None:
+    pretend(project, 8000, ProcessId(os.getpid(), started=0.0))
+    result = run("chat", "--web")
+    assert result.stderr == (
+        "error: the endpoint 'hieno' is stopped\nhint: `hieno up` starts it again\n"
+    )
+    assert (result.stdout, result.exit_code) == ("", 3)
 
 
 def test_keys_are_shown_and_one_can_be_renewed(run: Run, project: Path) -> None:

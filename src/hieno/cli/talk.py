@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal  # Any: keyword arguments
 
 import click
 
@@ -25,6 +25,31 @@ if TYPE_CHECKING:
 @click.option("--system", default="", metavar="TEXT", help="Instructions for the model.")
 @click.option("--max-new-tokens", default=512, show_default=True, help="Longest answer, in tokens.")
 @click.option("--temperature", default=0.0, show_default=True, help="0: the same answer each time.")
+@click.option("--web", is_flag=True, help="Print a link to the chat page.")
+@click.option(
+    "--invite", type=click.IntRange(1), metavar="N", help="Print N links to the page, for guests."
+)
+@click.option(
+    "--requests",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="Questions of each guest.",
+)
+@click.option(
+    "--tokens",
+    type=click.IntRange(1),
+    default=50_000,
+    show_default=True,
+    help="Tokens of answers for each guest.",
+)
+@click.option(
+    "--hours",
+    type=click.FloatRange(0, 24 * 365, min_open=True),
+    default=24.0,
+    show_default=True,
+    help="Hours for which a guest's link and visit are good.",
+)
 @project_options()
 @click.pass_context
 def chat(
@@ -34,16 +59,27 @@ def chat(
     system: str,
     max_new_tokens: int,
     temperature: float,
+    web: bool,
+    invite: int | None,
+    requests: int,
+    tokens: int,
+    hours: float,
     project: Project,
     as_json: bool,
 ) -> None:
     """Talk to the model, or ask one question.
 
-    Without a question a conversation begins; through a pipe every line is a question.
+    Without a question a conversation begins; through a pipe every line is a question. With --web
+    or --invite it happens on a page in a browser.
     """
     from hieno import chat as talk
 
     text = " ".join(question)
+    if web or invite:
+        if text:
+            raise UsageError("a question has no page", hint="leave out --web, or the question")
+        bounds = {"requests": requests, "tokens": tokens, "hours": hours}
+        return _show_links(project, invite or 0, bounds, as_json=as_json)
     if as_json and not text:
         raise UsageError("--json needs a question", hint='`hieno chat --json "What is new?"`')
     url, key = endpoint_to_ask(project)
@@ -172,6 +208,20 @@ def endpoint_of(project: Project) -> tuple[str, SecretStr]:
     if not found.alive:
         raise Unreachable(f"the endpoint '{name}' is stopped", hint="`hieno up` starts it again")
     return found.url, control.keys(project.endpoint).primary
+
+
+def _show_links(project: Project, guests: int, bounds: dict[str, Any], *, as_json: bool) -> None:
+    from hieno.chat import web
+
+    url, _ = endpoint_of(project)
+    found = [link.reveal() for link in web.links(project.endpoint, url, guests=guests, **bounds)]
+    document = {"links": found, **(bounds if guests else {})}
+    emit(document, "\n".join(found), as_json=as_json)
+    if guests:
+        words = "one link each: {requests} questions, {tokens} tokens, {hours:g} hours"
+        click.echo(words.format(**bounds), err=True)
+    else:
+        click.echo("open it within five minutes; it works once", err=True)
 
 
 def _champion(project: Project) -> Path:

@@ -2,6 +2,9 @@
 
 import { byId } from "./element.js";
 
+// Characters from which a field that grows with its text, and looks for its direction, is slow.
+const LONG = 20_000;
+
 // Return what says whether something is being answered.
 export function composer({ ask, stop, editLast, create }) {
   const field = byId("question");
@@ -9,7 +12,13 @@ export function composer({ ask, stop, editLast, create }) {
   const halt = byId("stop");
   let busy = false;
 
+  function fit(length) {
+    field.classList.toggle("long", length > LONG);
+    field.dir = length > LONG ? "ltr" : "auto";
+  }
+
   function refresh() {
+    fit(field.value.length);
     send.disabled = !field.value.trim();
     send.hidden = busy;
     halt.hidden = !busy;
@@ -23,6 +32,9 @@ export function composer({ ask, stop, editLast, create }) {
     ask(question);
   }
 
+  field.addEventListener("beforeinput", (event) => {
+    fit(field.value.length + (event.data?.length ?? 0)); // before it is laid out
+  });
   field.addEventListener("input", refresh);
   byId("composer").addEventListener("submit", (event) => {
     event.preventDefault();

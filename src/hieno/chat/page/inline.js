@@ -77,9 +77,11 @@ function code(text, at, next) {
 }
 
 function emphasis(text, at, depth, next) {
+  if (at > 0 && text[at - 1] === text[at]) return null; // within a run that was tried as a whole
   for (const [sign, tags] of PAIRS) {
     if (!text.startsWith(sign, at)) continue;
     const begin = at + sign.length;
+    if (text[begin] === sign[0]) continue; // a longer sign, which has no partner
     if (/\s/.test(text[begin] ?? " ")) return null;
     // snake_case is a word, not an emphasis
     if (sign[0] === "_" && isWord(text[at - 1])) return null;

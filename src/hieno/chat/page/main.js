@@ -99,7 +99,7 @@ function open(chosen) {
 function ask(question) {
   const asked = chat;
   const turn = chats.addTurn(asked, question);
-  if (!all.includes(asked)) all.unshift(asked);
+  all = [asked, ...all.filter((other) => other !== asked)];
   open(asked);
   return answer(asked, turn, turn.answers);
 }

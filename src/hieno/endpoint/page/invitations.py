@@ -19,13 +19,13 @@ from pydantic import SecretStr
 
 from hieno import files
 from hieno.endpoint import credentials
-from hieno.errors import BrokenArtifact
+from hieno.errors import BrokenArtifact, UsageError
 
 FILE = "invitations.json"
 CODE_BYTES = 16
 OWNER_CODE = 300.0  # seconds in which the owner's link must be opened
 OWNER_STAY = 7 * 86_400.0  # seconds for which the owner stays signed in
-MOST = 500  # open invitations
+MOST = 500  # links that can be open at a time
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def invite(
 ) -> list[SecretStr]:
     """Write down as many links and return their codes, each good for one sign-in.
 
-    Raises `MissingInput` where nothing was deployed.
+    Raises `MissingInput` where nothing was deployed, `UsageError` where too many links are open.
     """
     from filelock import FileLock
 
@@ -69,7 +69,12 @@ def invite(
     with FileLock(folder / f"{FILE}.lock", timeout=30):
         valid = [one for one in read(folder) if one.until > clock]
         new = [replace(template, code=digest(code)) for code in made]
-        rows = [asdict(one) for one in [*valid, *new][-MOST:]]
+        if len(valid) + number > MOST:
+            raise UsageError(
+                f"{len(valid)} links are open and {number} are asked for; {MOST} can be open",
+                hint=f"wait until they are used or too old, or delete {folder / FILE}",
+            )
+        rows = [asdict(one) for one in (*valid, *new)]
         files.write_json(folder / FILE, rows, private=True)
     return [SecretStr(code) for code in made]
 
