@@ -277,9 +277,9 @@ def test_a_guest_sees_what_is_left(books: Books, browser: Browser) -> None:
     with visiting(books, browser) as visit:
         visit.enter(allowance=Allowance(2, 1000))
         note = visit.page.locator("#note")
-        expect(note).to_have_text("2 questions and 1,000 tokens of answers are left.")
+        expect(note).to_have_text("You have 2 questions and 1,000 tokens of answers left.")
         visit.ask_and_wait("say one two")
-        expect(note).to_have_text("1 questions and 998 tokens of answers are left.")
+        expect(note).to_have_text("You have 1 question and 998 tokens of answers left.")
         visit.ask_and_wait("say three")
         refused = visit.ask_and_wait("and?")
         expect(refused.locator(".trouble strong")).to_have_text(

@@ -204,7 +204,7 @@ def test_a_computer_that_does_not_answer_and_comes_back(fresh: Books, browser: B
         turn = visit.ask_and_wait("say hello")
         assert trouble(turn) == [
             "The model's computer does not answer",
-            "`hieno up` starts it again. Then try again.",
+            "hieno up starts it again. Then try again.",
         ]
         control.ensure_running(fresh.folder, wait=60)
         turn.get_by_role("button", name="Try again").click()  # and nobody has to sign in again

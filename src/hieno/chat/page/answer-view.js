@@ -1,6 +1,7 @@
 // One answer on the page: its text, what is wrong with it, and what can be done with it.
 
 import { copyFrom, element, iconButton } from "./element.js";
+import { inline } from "./inline.js";
 import { show } from "./markdown.js";
 
 const NAMES = { tuned: "Tuned", base: "Base" };
@@ -44,7 +45,7 @@ function showTrouble(place, answer, again) {
   if (!answer.error) return;
   place.replaceChildren(
     element("strong", {}, answer.error.title),
-    element("p", {}, answer.error.hint),
+    element("p", {}, ...inline(answer.error.hint)),
     element("button", { type: "button", class: "plain", "data-retry": true, onclick: again }, "Try again"),
   );
 }

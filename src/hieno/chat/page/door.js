@@ -2,6 +2,7 @@
 
 import { session, signIn } from "./api.js";
 import { byId } from "./element.js";
+import { inline } from "./inline.js";
 
 // Return the session, or null after saying why there is none.
 export async function enter() {
@@ -30,9 +31,7 @@ async function current(otherwise = () => null) {
 function refuse(error) {
   const gate = byId("gate");
   gate.querySelector("h2").textContent = error.message;
-  gate.querySelector("p").textContent = error.hint;
-  gate.querySelector("pre").hidden = error.code !== "session_required" && error.code !== "code_refused";
-  gate.querySelector("code").textContent = "hieno chat --web";
+  gate.querySelector("p").replaceChildren(...inline(error.hint));
   gate.hidden = false;
   return null;
 }

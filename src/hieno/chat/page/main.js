@@ -76,7 +76,9 @@ function tell() {
     ? "The thumbs store the question, the answer, what came before them, and your correction on the model's computer, for its owner to train with. Nothing says that it was you."
     : "Nobody collects feedback here.";
   if (guest) {
-    byId("note").textContent = `${guest.requests.toLocaleString("en")} questions and ${guest.tokens.toLocaleString("en")} tokens of answers are left.`;
+    const count = (number, unit) => `${number.toLocaleString("en")} ${unit}${number === 1 ? "" : "s"}`;
+    const left = `${count(guest.requests, "question")} and ${count(guest.tokens, "token")} of answers`;
+    byId("note").textContent = `You have ${left} left.`;
   }
 }
 

@@ -12,10 +12,10 @@ export class Trouble extends Error {
 export const SIGNED_OUT = "signed_out";
 
 const WORDS = {
-  session_required: ["You are signed out", "The owner of the model makes a new link:"],
+  session_required: ["You are signed out", "Whoever runs the model gets a new link with `hieno chat --web`."],
   code_refused: [
     "This link is no longer valid",
-    "It works once and for a short time. The owner of the model makes a new one:",
+    "It works once and for a short time. Whoever runs the model gets a new one with `hieno chat --web`.",
   ],
   forbidden_origin: [
     "This page came from another address",
