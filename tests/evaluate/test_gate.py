@@ -77,8 +77,8 @@ def test_a_better_model_passes_with_an_interval_that_excludes_zero() -> None:
     assert found["gate"]["reasons"] == []
     assert found["verdict"]["word"] == "better"
     assert found["verdict"]["sentence"] == (
-        "Better: right answers 0% -> 83% (95% sure of +70.3 to +91.0 points);"
-        " general questions right 67% -> 67% (95% sure of -1.6 to +1.6 points)."
+        "Better: right answers 0% -> 83% (95% sure of +68.7 to +90.1 points);"
+        " general questions right 67% -> 67% (95% sure of -2.0 to +2.0 points)."
     )
 
 
@@ -125,7 +125,7 @@ def test_the_champion_stays_when_the_new_model_is_behind_it() -> None:
     found = report(model(right=30), champion=model(right=50))
     assert found["verdict"]["word"] == "worse"
     assert found["gate"]["reasons"] == [
-        "behind the champion: right answers 83% -> 50% (95% sure of -44.3 to -20.2 points)"
+        "behind the champion: right answers 83% -> 50% (95% sure of -43.9 to -19.6 points)"
     ]
     assert report(model(right=50), champion=model(right=51))["gate"]["passed"]
 
@@ -135,7 +135,7 @@ def test_few_chats_are_judged_by_the_estimate_and_that_is_said() -> None:
     assert found["gate"]["passed"]
     assert found["verdict"]["word"] == "better"
     assert found["gate"]["notes"] == [
-        "3 held-out chats are too few for a proof: with 50 and more, the gate asks for an interval"
+        "3 held-out chats are too few for a proof: with 60 and more, the gate asks for an interval"
         " that excludes zero"
     ]
     assert not report(model(right=0, chats=3), base=model(chats=3))["gate"]["passed"]

@@ -11,6 +11,7 @@ import pytest
 
 from hieno.errors import BadRow
 from hieno.evaluate import forms
+from hieno.evaluate.intervals import LEAST
 from hieno.evaluate.questions import SHIPPED, general, held_out, texts
 
 
@@ -76,7 +77,7 @@ def test_the_shipped_questions_are_of_several_kinds_and_none_is_asked_twice() ->
 
 def test_the_shipped_texts_are_enough_for_an_interval() -> None:
     found = texts()
-    assert len(found) >= 50
+    assert len(found) >= LEAST
     assert len(set(found)) == len(found)
 
 

@@ -172,6 +172,24 @@ class Evaluate(_Section):
     )
     max_new_tokens: int = Field(60, ge=1, le=4096, description="longest answer, in tokens")
     show: int = Field(3, ge=0, le=100, description="answers shown side by side")
+    judge_url: str | None = Field(
+        None,
+        description="an OpenAI-compatible endpoint, such as https://host/v1, whose model compares "
+        "replies in pairs; chats are sent there, the key is in HIENO_JUDGE_API_KEY",
+    )
+    judge_model: str = Field("", description="the judging model's name there")
+    judge_questions: int = Field(
+        100, ge=1, le=10_000, description="most held-out replies that are judged, from all over"
+    )
+
+    @field_validator("judge_url")
+    @classmethod
+    def _usable(cls, value: str | None) -> str | None:
+        if value and not re.match(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", value):
+            raise ValueError("begins with https://; http:// is for this machine alone")
+        if value and "@" in value:
+            raise ValueError("holds a password, which belongs into HIENO_JUDGE_API_KEY")
+        return value
 
 
 class Gate(_Section):

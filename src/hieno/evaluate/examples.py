@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any  # rows are JSON
+from typing import TypeVar
 
+T = TypeVar("T")
 KEPT = 100  # held-out questions that are kept at hand with every model's reply
 
 
-def spread(rows: Sequence[dict[str, Any]], count: int = KEPT) -> list[dict[str, Any]]:
-    """Return so many rows, from all over."""
+def spread(rows: Sequence[T], count: int = KEPT) -> list[T]:
+    """Return so many of many, from all over."""
     return list(rows[:: max(1, len(rows) // max(1, count))][:count])

@@ -15,6 +15,7 @@ from hieno.evaluate.answers import Exam, Heard, hear
 from hieno.evaluate.comparison import differences, score_of, scores
 from hieno.evaluate.examples import spread
 from hieno.evaluate.intervals import Sample
+from hieno.evaluate.judge import Judge, Pair, preferences
 from hieno.evaluate.measures import facts_of, is_right, samples
 from hieno.evaluate.questions import SHIPPED, Question, general, held_out, texts
 from hieno.evaluate.report import write_report
@@ -46,6 +47,7 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
         heard["champion"] = replace(heard["champion"], chats={}, texts={})
     report = judged(exam.questions, heard, Gate.model_validate(plan.settings["gate"]))
     report["champion"] = champion and champion["version"]
+    report["judge"] = _judged(plan, exam.questions, heard, kept, reporter)
     rows = side_by_side(exam.questions, heard)
     with publish(plan, "evaluation") as (folder, facts):
         write_json(folder / "report.json", report)
@@ -114,6 +116,30 @@ def side_by_side(questions: Sequence[Question], heard: Mapping[str, Heard]) -> l
                 row[model]["leaked"] = facts.named(reply.text, besides=question.answers)
         rows.append(row)
     return rows
+
+
+def _judged(
+    plan: StagePlan,
+    questions: Sequence[Question],
+    heard: Mapping[str, Heard],
+    kept: Path,
+    reporter: Reporter,
+) -> dict[str, Any] | None:
+    settings = Evaluate.model_validate(plan.settings["evaluate"])
+    if settings.judge_url is None:
+        return None
+    said = zip(questions, heard["base"].replies, heard["tuned"].replies, strict=True)
+    pairs = [
+        Pair(question.prompt, question.reference or "", before.text, after.text)
+        for question, before, after in said
+        if question.kind == "held-out"
+    ]
+    return preferences(
+        spread(pairs, settings.judge_questions),
+        Judge.named(settings.judge_url, settings.judge_model),
+        kept,
+        on_progress=lambda done, total: reporter.progress(done, total, "pairs", "asking the judge"),
+    )
 
 
 def _exam(plan: StagePlan) -> Exam:

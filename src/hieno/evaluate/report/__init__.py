@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any  # reports and facts are JSON
 
+from hieno.evaluate.gate import points
+from hieno.evaluate.intervals import LEAST
 from hieno.evaluate.report.cases import CASES_STYLE, cases
 from hieno.evaluate.report.changes import CHANGES_STYLE, changes, topics, verdict
 from hieno.evaluate.report.curves import CURVES_STYLE, curves
@@ -49,6 +51,9 @@ def _parts(
     if "champion" in report["differences"]:
         yield f"<h2>Against the champion, version {int(report['champion'])}</h2>"
         yield changes(report, "champion", "champion")
+    if report.get("judge"):
+        yield "<h2>What the judge prefers</h2>"
+        yield _preferences(report["judge"])
     if found := topics(rows):
         yield "<h2>General questions by topic</h2>"
         yield found
@@ -60,6 +65,22 @@ def _parts(
     yield _data(package["dataset"])
     yield "<h2>How it was measured</h2>"
     yield from _method(report)
+
+
+def _preferences(judge: Json) -> str:
+    sure = "too few for an interval"
+    if judge["low"] is not None:
+        sure = f"{points(judge['low'])} to {points(judge['high'])} points"
+    return table(
+        ("pairs, each judged in both orders", ""),
+        [
+            ("judge", str(judge["model"])),
+            ("the tuned reply is better", f"{judge['won']:,} of {judge['asked']:,}"),
+            ("even, or not the same in both orders", f"{judge['even']:,}"),
+            ("the base's reply is better", f"{judge['lost']:,}"),
+            ("balance, 95% interval", sure),
+        ],
+    )
 
 
 def _settings(package: Json) -> str:
@@ -103,8 +124,9 @@ def _method(report: Json) -> Iterator[str]:
         f"<p>{counts['turns']:,} replies of {counts['chats']:,} held-out chats, "
         f"{counts['general']:,} general questions and {counts['texts']:,} plain texts, the same for"
         " each model. Answers are greedy, through the engine that serves. Differences are of pairs,"
-        " the chat being the unit; intervals are of 95%: Agresti and Min&#x27;s for rates,"
-        " Student&#x27;s of a ratio for the rest. With fewer than 50 units there is none.</p>"
+        " the chat being the unit. Intervals are of 95%: Wald&#x27;s with three quarters of a pair"
+        " added to each cell for rates, Student&#x27;s of a ratio for the rest; there is none with"
+        f" fewer than {LEAST} units.</p>"
         "<p>All questions with all replies are in answers.jsonl, all numbers in report.json, beside"
         " this page.</p>"
     )
