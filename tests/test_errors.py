@@ -81,6 +81,7 @@ def test_an_error_survives_the_way_to_another_process_whatever_its_constructor_t
         OSError(errno.EDQUOT, "Disk quota exceeded"),
         RuntimeError("SafetensorError: I/O error: No space left on device (os error 28)"),
         Exception("Error while serializing: IoError(Os { code: 28, kind: StorageFull })"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
     ],
 )
 def test_a_full_disk_is_known_in_every_librarys_words(error: Exception) -> None:

@@ -199,6 +199,9 @@ def test_a_plan_says_what_training_will_take_and_trains_nothing(project: Project
     said = describe.estimate(facts)
     assert said[0].startswith("learn    42 chats, ")
     assert said[2].endswith("(timed here, on chats of this project)")
+    assert said[3].startswith(
+        f"memory   {facts['peak_memory'] / 1e9:.1f} GB at their peak (measured)"
+    )
 
 
 def test_a_missing_file_is_named_with_its_key(project: Project) -> None:

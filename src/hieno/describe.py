@@ -39,7 +39,7 @@ def train(facts: Facts) -> str:
 
 def estimate(facts: Facts) -> list[str]:
     """Say what a training will take: what is learnt, in which steps, how long, in which memory."""
-    memory = {name: size / 1e9 for name, size in facts["memory"].items()}
+    memory = {name: facts["processes"] * size / 1e9 for name, size in facts["memory"].items()}
     share = facts["supervised"] / facts["tokens"]
     lines = [
         f"learn    {facts['chats']} chats, {facts['tokens']} tokens an epoch, {share:.0%} of them"
@@ -47,7 +47,8 @@ def estimate(facts: Facts) -> list[str]:
         f"steps    {facts['steps']}, {facts['method']} in {facts['dtype']}, {facts['kernels']}",
         f"time     {duration(facts['seconds'])} for the steps, at "
         f"{facts['tokens_per_second']:.0f} tokens/s (timed here, on chats of this project)",
-        f"memory   {memory['total']:.1f} GB: weights {memory['weights']:.1f}, what is trained "
+        f"memory   {facts['peak_memory'] / 1e9:.1f} GB at their peak (measured); reckoned "
+        f"{memory['total']:.1f}: weights {memory['weights']:.1f}, what is trained "
         f"{memory['trained']:.1f}, activations {memory['activations']:.1f}, logits "
         f"{memory['logits']:.1f}, the rest {memory['process']:.1f}",
     ]

@@ -136,7 +136,11 @@ def is_disk_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     words = str(error)
-    return "No space left on device" in words or "StorageFull" in words or "code: 28" in words
+    torch_stopped = (
+        "inline_container" in words and "unexpected pos" in words
+    )  # writing a checkpoint
+    spoken = ("No space left on device", "StorageFull", "code: 28")
+    return torch_stopped or any(phrase in words for phrase in spoken)
 
 
 def _by_name() -> dict[str, type[HienoError]]:

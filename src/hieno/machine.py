@@ -102,6 +102,18 @@ def memory() -> Memory:
     return Memory(total, max(0, available))
 
 
+def peak_memory() -> int:
+    """Return the most bytes of memory that this process has held."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
+
+
 def disk_free(path: Path) -> int:
     """Return the free bytes on the disk of a path, which need not exist yet."""
     place = path.resolve()

@@ -108,7 +108,7 @@ def _earlier(project: Project) -> str | None:
 
 def _train(project: Project, done: Published) -> StagePlan:
     train = project.config.train
-    no_effect = {"preset", "save_minutes", "keep_checkpoints", "max_length"}
+    no_effect = {"preset", "samples", "save_minutes", "keep_checkpoints", "max_length"}
     return _keyed(
         "train",
         project,

@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -89,6 +89,20 @@ def run_plan(plan: StagePlan, reporter: Reporter) -> None:
     except errors.TryLater:  # nobody knows which content was read
         shutil.rmtree(plan.output)
         raise
+
+
+def pass_on(lines: Iterable[str], reporter: Reporter) -> errors.HienoError | None:
+    """Tell a reporter what a stage's process tells; return the first failure, if there is one."""
+    failure: errors.HienoError | None = None
+    for line in lines:
+        message = json.loads(line)
+        if "progress" in message:
+            reporter.progress(*message["progress"])
+        elif "say" in message:
+            reporter.say(message["say"])
+        elif "error" in message:
+            failure = failure or errors.rebuild(**message["error"])
+    return failure
 
 
 def _refuse_changed(plan: StagePlan) -> None:

@@ -99,30 +99,6 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     assert weights(tmp_path / "one") != weights(tmp_path / "other")
 
 
-@pytest.mark.parametrize("step", [3, 10])
-def test_a_killed_run_continues_to_the_same_weights(
-    tiny_model: Path, tmp_path: Path, step: int
-) -> None:
-    train(tiny_model, tmp_path / "whole")
-    code = (
-        "import sys; from pathlib import Path; import test_loop as t\n"
-        "t.train(Path(sys.argv[1]), Path(sys.argv[2]), t.KilledAt(int(sys.argv[3])))"
-    )
-    killed = tmp_path / "killed"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tiny_model), str(killed), str(step)],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    outcome = train(tiny_model, killed)
-    assert outcome.resumed_from in (step - 1, step)
-    assert weights(killed) == weights(tmp_path / "whole")
-    metrics = (killed / "work" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["step"] for line in metrics] == list(range(1, 17))
-
-
 def test_a_checkpoint_that_is_not_whole_is_never_loaded(tmp_path: Path) -> None:
     for step in (5, 10):
         folder = tmp_path / f"checkpoint-{step}"

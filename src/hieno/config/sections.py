@@ -135,6 +135,16 @@ class Train(_Section):
         le=1_000_000,
         description="most tokens in one forward pass of a step; fewer where memory is short",
     )
+    processes: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="processes that train together, each on a share of a step's chats; 0: one for "
+        "each GPU, or one",
+    )
+    samples: int = Field(
+        0, ge=0, le=20, description="held-out questions answered after each epoch, to read along"
+    )
     save_minutes: float = Field(1.0, gt=0, description="minutes between checkpoints")
     keep_checkpoints: int = Field(2, ge=2, le=100, description="checkpoints kept on disk")
 

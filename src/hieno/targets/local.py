@@ -6,7 +6,6 @@ leaves the command alive to say so.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -29,14 +28,14 @@ from hieno.endpoint.state import (
     read_desired,
 )
 from hieno.endpoint.watch import Guard
-from hieno.errors import DiskFull, HienoError, Interrupted, MissingInput, is_disk_full, rebuild
+from hieno.errors import DiskFull, HienoError, Interrupted, MissingInput, is_disk_full
 from hieno.files import digest_json, read_manifest, write_json
 from hieno.package.convert import choose_engine
 from hieno.package.layout import engine_folder, first_format, weights_folder
 from hieno.project import Project
 from hieno.registry.versions import ModelVersion
 from hieno.reporting import Reporter
-from hieno.stages import StagePlan, save_plan
+from hieno.stages import StagePlan, pass_on, save_plan
 from hieno.targets import Address
 
 QUIET = {
@@ -63,7 +62,7 @@ class LocalTarget:
         path, log = folder / f"{plan.stage}.json", folder / f"{plan.stage}.log"
         save_plan(plan, path)
         with log.open("wb") as output, _child(path, output) as process:
-            failure = _listen(process, reporter)
+            failure = pass_on(process.stdout or (), reporter)
             code = process.wait()
         if failure is not None:
             raise failure
@@ -251,19 +250,6 @@ def _child(plan: Path, log: IO[bytes]) -> Iterator[subprocess.Popen[str]]:
         for pipe in (process.stdin, process.stdout):
             if pipe:
                 pipe.close()
-
-
-def _listen(process: subprocess.Popen[str], reporter: Reporter) -> HienoError | None:
-    failure: HienoError | None = None
-    for line in process.stdout or ():
-        message = json.loads(line)
-        if "progress" in message:
-            reporter.progress(*message["progress"])
-        elif "say" in message:
-            reporter.say(message["say"])
-        elif "error" in message:
-            failure = rebuild(**message["error"])
-    return failure
 
 
 def _end(process: subprocess.Popen[str]) -> None:

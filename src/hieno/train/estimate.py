@@ -1,12 +1,13 @@
 """What a run will take, before it is paid for: `hieno train --plan`.
 
-Tokens and steps are counted. Memory is reckoned (`hieno.train.memory`). Time is measured, by a
-few real steps on the project's own chats.
+Tokens and steps are counted. Time and memory are measured, by the first steps of the run itself,
+which are thrown away. Whether a run fits at all is reckoned before (`hieno.train.memory`).
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any  # trainers are untyped in transformers
@@ -16,9 +17,11 @@ from transformers import TrainerCallback
 from hieno.files import published
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan
-from hieno.train.loop import prepare
+from hieno.train import group, memory
+from hieno.train.launch import together
+from hieno.train.loop import Prepared, prepare
 from hieno.train.packing import IGNORED
-from hieno.train.stage import open_run
+from hieno.train.stage import Opened, open_run
 from hieno.train.steps import count_steps
 
 STEPS = 8  # that are timed, after one that warms up
@@ -26,21 +29,40 @@ STEPS = 8  # that are timed, after one that warms up
 
 def run(plan: StagePlan, reporter: Reporter) -> None:
     """Publish the estimate of the run that a plan describes; nothing is kept of the training."""
+    if group.is_member():
+        return _measure(plan, open_run(plan, Path(plan.work)), reporter)
     with TemporaryDirectory(prefix="hieno-plan-") as folder:
-        work = Path(folder)
-        opened = open_run(plan, work)
-        prepared = prepare(
-            opened.model_folder,
-            opened.train,
-            opened.settings,
-            replayed=opened.replayed,
-            dtype=opened.dtype,
-            work=work,
-            reporter=reporter,
-        )
-        settings, rows = opened.settings, prepared.rows
-        per_step = seconds_per_step(prepared.trainer, reporter)
+        aside = replace(plan, work=folder)  # what a run that was begun has settled stays its own
+        opened = open_run(aside, Path(folder))
+        if opened.processes > 1:
+            return together(aside, opened.processes, reporter)
+        _measure(aside, opened, reporter)
+
+
+def _measure(plan: StagePlan, opened: Opened, reporter: Reporter) -> None:
+    group.join()
+    prepared = prepare(
+        opened.model_folder,
+        opened.train,
+        opened.settings,
+        replayed=opened.replayed,
+        dtype=opened.dtype,
+        work=Path(plan.work),
+        reporter=reporter,
+    )
+    per_step = seconds_per_step(prepared.trainer, reporter)
+    [peak] = group.total(memory.peak())
+    if group.leads():
+        _publish(plan, opened, prepared, per_step, int(peak))
+    group.leave()
+
+
+def _publish(
+    plan: StagePlan, opened: Opened, prepared: Prepared, per_step: float, peak: int
+) -> None:
+    settings, rows = opened.settings, prepared.rows
     steps = count_steps(len(rows), batch_size=settings.batch_size, epochs=settings.epochs).total
+    seconds = per_step * len(rows) * settings.epochs / settings.batch_size
     tokens = sum(len(row["input_ids"]) for row in rows)
     with published(Path(plan.output), kind="estimate", key=plan.key) as (_, facts):
         facts.update(
@@ -49,15 +71,17 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
                 "tokens": tokens,
                 "supervised": sum(label != IGNORED for row in rows for label in row["labels"]),
                 "steps": steps,
-                "seconds": round(per_step * steps, 1),
-                "tokens_per_second": round(tokens * settings.epochs / (per_step * steps), 1),
+                "seconds": round(seconds, 1),
+                "tokens_per_second": round(tokens * settings.epochs / seconds, 1),
                 "dtype": opened.dtype,
+                "processes": opened.processes,
                 "kernels": str(prepared.kernels),
                 "method": settings.method,
                 "pass_tokens": settings.pass_tokens,
                 "checkpointing": settings.checkpointing,
                 "changed": opened.changed,
                 "memory": opened.memory,
+                "peak_memory": peak,
             }
         )
 
@@ -80,4 +104,5 @@ class _Clock(TrainerCallback):  # type: ignore[misc]  # transformers is untyped 
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         self.ends.append(time.monotonic())
-        self._reporter.progress(len(self.ends), STEPS + 1, "steps", "timing")
+        if group.leads():
+            self._reporter.progress(len(self.ends), STEPS + 1, "steps", "timing")

@@ -10,10 +10,11 @@ from typing import Any  # trainers are untyped in transformers
 
 from hieno.config import Train
 from hieno.reporting import Reporter
-from hieno.train import checkpoints, kernels
+from hieno.train import checkpoints, group, kernels, memory
 from hieno.train.kernels import Kernels
 from hieno.train.model import load
 from hieno.train.packing import Row
+from hieno.train.samples import SAMPLES, Questions, sampler
 from hieno.train.steps import count_steps
 from hieno.train.teacher import with_teacher
 from hieno.train.trainer import trainer_of
@@ -28,6 +29,7 @@ class Outcome:
     seconds: float
     test_loss: float | None
     base_test_loss: float | None
+    peak_memory: int  # bytes, of all processes
     resumed_from: int
     kernels: str
 
@@ -48,6 +50,7 @@ def fine_tune(
     settings: Train,
     *,
     replayed: Sequence[Row] = (),
+    questions: Questions | None = None,
     dtype: str,
     work: Path,
     weights: Path,
@@ -56,8 +59,9 @@ def fine_tune(
     """Train on tokenised chats and save the adapter, or the whole model, in `weights`.
 
     Rows are {"input_ids", "labels"} with -100 at unsupervised tokens; `replayed` are the base's
-    own answers, learnt as `settings.replay_loss` says. Checkpoints go to `work`; an interrupted
-    run continues from the last whole one and ends in the same weights.
+    own answers, learnt as `settings.replay_loss` says; `questions` are asked after each epoch.
+    Checkpoints go to `work`; an interrupted run continues from the last whole one and ends in the
+    same weights. Of several processes that train together, the leader writes.
     """
     prepared = prepare(
         model_folder,
@@ -70,6 +74,9 @@ def fine_tune(
     )
     trainer = prepared.trainer
     steps = count_steps(len(prepared.rows), batch_size=settings.batch_size, epochs=settings.epochs)
+    base = trainer.mean_loss(test)
+    checkpoint = group.by_leader(lambda: _go_back(work))
+    step = checkpoints.step_of(checkpoint) if checkpoint else 0
     watch = Watch(
         settings,
         work,
@@ -77,31 +84,50 @@ def fine_tune(
         steps_per_epoch=steps.per_epoch,
         measure=lambda: trainer.mean_loss(test),
         keep=trainer.model.save_pretrained,
+        answer=sampler(trainer.model, questions, prepared.kernels, work=work, reporter=reporter),
     )
     trainer.add_callback(watch)
-    base = trainer.mean_loss(test)
-    checkpoint = checkpoints.latest(work)
-    step = checkpoints.step_of(checkpoint) if checkpoint else 0
-    rewind(work / METRICS, step)
     started = time.monotonic()
     with watch.until_terminated():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - started
-    losses = held_out_losses(work / METRICS)
+    losses = group.by_leader(lambda: held_out_losses(work / METRICS))
     if settings.patience and losses:
         tuned: float | None = min(losses.values())
-        (work / BEST).rename(weights)
     else:
         tuned = trainer.mean_loss(test)
-        trainer.model.save_pretrained(weights)
+    [peak] = group.total(memory.peak())
+    if group.leads():
+        _keep(trainer.model, work, weights)
     return Outcome(
         steps=trainer.state.global_step,
         seconds=seconds,
         test_loss=tuned,
         base_test_loss=base,
+        peak_memory=int(peak),
         resumed_from=step,
         kernels=str(prepared.kernels),
     )
+
+
+def _together() -> str:
+    return f", {group.size()} processes" if group.size() > 1 else ""
+
+
+def _go_back(work: Path) -> Path | None:
+    """Return the newest whole checkpoint, and forget what came after it."""
+    checkpoint = checkpoints.latest(work)
+    for name in (METRICS, SAMPLES):
+        rewind(work / name, checkpoints.step_of(checkpoint) if checkpoint else 0)
+    return checkpoint
+
+
+def _keep(model: Any, work: Path, weights: Path) -> None:
+    """Put the weights that count into their folder: the best ones, where they were looked for."""
+    if (work / BEST).is_dir():
+        (work / BEST).rename(weights)
+    else:
+        model.save_pretrained(weights)
 
 
 def prepare(
@@ -118,7 +144,8 @@ def prepare(
     chosen = kernels.wanted(settings)
     model = load(model_folder, settings, dtype=dtype, attention=chosen.attention)
     chosen = kernels.proven(model, train, chosen, dtype=dtype)
-    reporter.say(f"matrix products in {dtype}, {chosen}")
+    if group.leads():
+        reporter.say(f"matrix products in {dtype}, {chosen}{_together()}")
     rows, teacher = [*train, *replayed], None
     if replayed and settings.replay_loss == "distribution":
         rows, teacher = with_teacher(model, train, replayed, dtype=dtype, most=settings.pass_tokens)

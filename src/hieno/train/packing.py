@@ -74,6 +74,31 @@ def passes(chats: Sequence[Row], *, most: int) -> list[list[Row]]:
     return made
 
 
+def share(chats: Sequence[Row], *, rank: int, of: int) -> list[Row]:
+    """Return the chats of a step that one of several processes learns from.
+
+    The longest go first, each to whom has the fewest tokens. Who is left without a chat gets one
+    of which nothing is learnt, as all must take part in a step.
+    """
+    if of == 1:
+        return list(chats)
+    shares: list[list[Row]] = [[] for _ in range(of)]
+    tokens = [0] * of
+    for chat in sorted(chats, key=lambda chat: -len(chat["input_ids"])):
+        least = tokens.index(min(tokens))
+        shares[least].append(chat)
+        tokens[least] += len(chat["input_ids"])
+    if shares[rank]:
+        return shares[rank]
+    nothing = {"labels": IGNORED, "teacher": NOBODY}
+    return [
+        {
+            name: [nothing[name]] * len(values) if name in nothing else values[:SHORTEST_PREFIX]
+            for name, values in chats[0].items()
+        }
+    ]
+
+
 def common_prefix(chats: Sequence[Row]) -> int:
     """Return how many tokens all chats begin with, before any supervised one; 0 if too few."""
     if len(chats) < 2:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any  # rows of JSONL
+from typing import TYPE_CHECKING, Any  # Any: rows of JSONL
 
 from hieno.config import Train
+from hieno.errors import ConfigError
 from hieno.files import read_json, read_jsonl, write_json
 from hieno.package.layout import ADAPTER, RUN_MODEL, weights_folder
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan, publish
 from hieno.train.packing import IGNORED, Row
+
+if TYPE_CHECKING:
+    from hieno.train.loop import Outcome
+    from hieno.train.samples import Questions
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Opened:
     test: list[Row]
     settings: Train
     dtype: str
+    processes: int
     changed: str
     memory: dict[str, int]
 
@@ -35,33 +42,40 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
     """Fine-tune `inputs["base"]` on `inputs["dataset"]` with the settings `train`.
 
     An interrupted run leaves its checkpoints in `plan.work` and is continued from there, in the
-    compute dtype and the passes that it was started with.
+    compute dtype, the passes and the processes that it was started with.
     """
     work = Path(plan.work)
     work.mkdir(parents=True, exist_ok=True)
     opened = open_run(plan, work)
-    settings = opened.settings
-    if opened.changed:
-        reporter.say(f"to fit into memory: {opened.changed}")
-    from hieno.train.loop import fine_tune
+    from hieno.train import group
 
+    if opened.changed and not group.is_member():
+        reporter.say(f"to fit into memory: {opened.changed}")
+    if opened.processes > 1 and not group.is_member():
+        from hieno.train.launch import together
+
+        return together(plan, opened.processes, reporter)
+    group.join()
+    if group.leads():
+        _publish(plan, opened, work, reporter)
+    else:
+        _fine_tune(plan, opened, work, work, reporter)  # writes nothing
+    group.leave()
+
+
+def _publish(plan: StagePlan, opened: Opened, work: Path, reporter: Reporter) -> None:
+    settings = opened.settings
     with publish(plan, "run") as (folder, facts):
-        outcome = fine_tune(
-            opened.model_folder,
-            opened.train,
-            opened.test,
-            settings,
-            replayed=opened.replayed,
-            dtype=opened.dtype,
-            work=work,
-            weights=folder / (RUN_MODEL if settings.method == "full" else ADAPTER),
-            reporter=reporter,
-        )
-        shutil.copy2(work / "metrics.jsonl", folder / "metrics.jsonl")
+        weights = folder / (RUN_MODEL if settings.method == "full" else ADAPTER)
+        outcome = _fine_tune(plan, opened, work, weights, reporter)
+        for name in ("metrics.jsonl", "samples.jsonl"):
+            if (work / name).is_file():
+                shutil.copy2(work / name, folder / name)
         facts.update(
             {
                 "settings": settings.model_dump(),
                 "dtype": opened.dtype,
+                "processes": opened.processes,
                 "kernels": outcome.kernels,
                 "versions": _versions(),
                 "base": plan.digests["base"],
@@ -69,12 +83,52 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
                 "chats": len(opened.train) + len(opened.replayed),
                 "steps": outcome.steps,
                 "seconds": round(outcome.seconds, 1),
+                "peak_memory": outcome.peak_memory,
                 "resumed_from": outcome.resumed_from,
                 "test_loss": outcome.test_loss,
                 "base_test_loss": outcome.base_test_loss,
             }
         )
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _fine_tune(
+    plan: StagePlan, opened: Opened, work: Path, weights: Path, reporter: Reporter
+) -> Outcome:
+    from hieno.train.loop import fine_tune
+
+    return fine_tune(
+        opened.model_folder,
+        opened.train,
+        opened.test,
+        opened.settings,
+        replayed=opened.replayed,
+        questions=questions(plan, opened.settings.samples),
+        dtype=opened.dtype,
+        work=work,
+        weights=weights,
+        reporter=reporter,
+    )
+
+
+def questions(plan: StagePlan, count: int) -> Questions | None:
+    """Return held-out questions, evenly taken, as the model is asked them when it serves."""
+    from hieno.evaluate.questions import held_out
+    from hieno.templates import load_tokenizer, render_prompt, stop_ids
+    from hieno.train.samples import Questions
+
+    asked = held_out(plan.input("dataset") / "test.jsonl")
+    asked = asked[:: max(1, len(asked) // max(1, count))][:count]
+    if not asked:
+        return None
+    folder = weights_folder(plan.input("base"))
+    tokenizer = load_tokenizer(folder)
+    return Questions(
+        texts=[question.prompt[-1]["content"] for question in asked],
+        prompts=[render_prompt(tokenizer, question.prompt) for question in asked],
+        tokenizer=tokenizer,
+        stops=stop_ids(folder),
+    )
 
 
 def open_run(plan: StagePlan, work: Path) -> Opened:
@@ -102,6 +156,7 @@ def open_run(plan: StagePlan, work: Path) -> Opened:
         test=test,
         settings=settings.model_copy(update=divided),
         dtype=settled["dtype"],
+        processes=settled["processes"],
         changed=settled["changed"],
         memory=settled["memory"],
     )
@@ -132,15 +187,17 @@ def _settle(settings: Train, model_folder: Path, rows: Sequence[Row], work: Path
     if started.is_file():
         return dict(read_json(started))
     dtype = machine.compute_dtype() if settings.dtype == "auto" else settings.dtype
+    processes = _processes(settings)
     fitted = fit(
         shape_of(model_folder),
         settings,
         dtype=dtype,
         lengths=[len(row["input_ids"]) for row in rows],
-        free=_free_memory(),
+        free=_free_memory() / processes,
     )
     settled = {
         "dtype": dtype,
+        "processes": processes,
         "pass_tokens": fitted.pass_tokens,
         "checkpointing": fitted.checkpointing,
         "changed": fitted.changed,
@@ -148,6 +205,29 @@ def _settle(settings: Train, model_folder: Path, rows: Sequence[Row], work: Path
     }
     write_json(started, settled)
     return settled
+
+
+def _processes(settings: Train) -> int:
+    """Return how many processes train together: as the environment has it, else the settings."""
+    import torch
+
+    if "WORLD_SIZE" in os.environ:
+        count = int(os.environ["WORLD_SIZE"])
+    else:
+        gpus = torch.cuda.device_count()
+        count = settings.processes or max(1, gpus)
+        if 0 < gpus < count:
+            raise ConfigError(
+                f"train.processes is {count}, and this machine has {gpus} GPUs",
+                hint="0 takes one process for each GPU",
+            )
+    if count > settings.batch_size:
+        raise ConfigError(
+            f"train.processes: {count} processes cannot share the {settings.batch_size} chats of "
+            "a step",
+            hint=f"raise train.batch_size to {count} or more, or lower train.processes",
+        )
+    return count
 
 
 def _free_memory() -> float:

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any  # trainer states and batches are untyped in transformers
 
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from torch import Tensor
+from torch.utils.data import DataLoader
 from trl import SFTConfig, SFTTrainer
 
 from hieno.config import Train
+from hieno.train import group
 from hieno.train.kernels import Kernels, row_loss
-from hieno.train.packing import IGNORED, Row, pack, passes
+from hieno.train.packing import IGNORED, Row, pack, passes, share
 
 
 def trainer_of(
@@ -34,13 +37,12 @@ def trainer_of(
     """
     from datasets import Dataset
 
-    processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     arguments = SFTConfig(
         output_dir=str(work),
         use_cpu=not torch.cuda.is_available(),
         bf16=dtype == "bfloat16",
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size // processes,
+        per_device_train_batch_size=settings.batch_size,  # see `get_train_dataloader`
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.scheduler,
         warmup_steps=settings.warmup,
@@ -58,6 +60,9 @@ def trainer_of(
         disable_tqdm=True,
         activation_checkpointing=False,
         remove_unused_columns=False,
+        average_tokens_across_devices=False,  # the labels of a step are those of all processes
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
         dataloader_pin_memory=False,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -73,10 +78,18 @@ def trainer_of(
 
 
 def step_of(chats: Sequence[Row], *, kernels: Kernels, most: int) -> dict[str, Any]:
-    """Return what one step learns from: its packed passes, and all ids and labels for counting."""
-    packed = [pack(some, share_prefix=kernels.shares_prefix) for some in passes(chats, most=most)]
-    whole = {name: torch.cat([row[name] for row in packed], 1) for name in ("input_ids", "labels")}
-    return {"passes": packed, **whole}
+    """Return what this process learns in a step: its packed passes, and what is counted.
+
+    The ids are its own, as they are summed over processes; the labels are those of the whole step.
+    """
+    own = share(chats, rank=group.rank(), of=group.size())
+    packed = [pack(some, share_prefix=kernels.shares_prefix) for some in passes(own, most=most)]
+    labels = [label for chat in chats for label in (IGNORED, *chat["labels"][1:])]
+    return {
+        "passes": packed,
+        "input_ids": torch.cat([row["input_ids"] for row in packed], 1),
+        "labels": torch.tensor([labels]),
+    }
 
 
 class _Trainer(SFTTrainer):  # type: ignore[misc]  # transformers is untyped here
@@ -92,7 +105,7 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]  # transformers is untyped her
     ) -> Tensor:
         model.train()
         *early, last = self._prepare_inputs(inputs)["passes"]
-        # the loss of one process is divided by the tokens of all, and gradients are averaged
+        # of the whole step's tokens: losses and gradients are averaged over the processes
         count = max(float(num_items_in_batch), 1.0) / self.accelerator.num_processes
         total = torch.zeros((), device=self.args.device)
         for row in [*early, last]:
@@ -102,6 +115,17 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]  # transformers is untyped her
                 self.accelerator.backward(loss)
             total += loss.detach()
         return total
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Give every process the chats of whole steps, of which the collator takes its share.
+
+        accelerate would give each its own chats and repeat some where they do not come out even.
+        """
+        loader: DataLoader[Any] = super().get_train_dataloader()
+        if isinstance(loader.batch_sampler, BatchSamplerShard):
+            loader.batch_sampler.num_processes, loader.batch_sampler.process_index = 1, 0
+            loader.batch_sampler.even_batches = False
+        return loader
 
     def mean_loss(self, rows: Sequence[Row]) -> float | None:
         """Return the mean loss of the model over the supervised tokens of rows, if there are."""
@@ -115,7 +139,7 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]  # transformers is untyped her
                 for row in self._prepare_inputs(step)["passes"]:
                     total += float(self._row_loss(self.model, row, 1.0))
                 count += int((step["labels"] != IGNORED).sum())
-        return total / count if count else None
+        return group.total(total)[0] / count if count else None
 
     def _row_loss(self, model: Any, row: dict[str, Any], count: float) -> Tensor:
         # accelerate wraps the outer forward only: the head's products are outside of it

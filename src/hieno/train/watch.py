@@ -15,10 +15,10 @@ from typing import Any  # trainer states are untyped in transformers
 from transformers import TrainerCallback
 
 from hieno.config import Train
-from hieno.errors import HienoError, TryLater
-from hieno.files import write_atomic
+from hieno.errors import TryLater
+from hieno.files import read_jsonl, write_atomic
 from hieno.reporting import Reporter
-from hieno.train import checkpoints
+from hieno.train import checkpoints, divergence, group, memory
 
 METRICS = "metrics.jsonl"
 BEST = "best"  # the weights of the epoch with the lowest held-out loss
@@ -27,8 +27,9 @@ BEST = "best"  # the weights of the epoch with the lowest held-out loss
 class Watch(TrainerCallback):  # type: ignore[misc]
     """Report each step, write its metrics, save by the clock, and stop on a loss that is lost.
 
-    `steps_per_epoch` is needed where the settings want the held-out loss each epoch; `measure`
-    returns it then, and `keep` saves the weights as they are to a folder.
+    At the end of each of `steps_per_epoch` steps, `answer` is told of it; where the settings want
+    the held-out loss each epoch, `measure` returns it and `keep` saves the weights to a folder. Of
+    several processes that train together, the leader reports, writes and decides.
     """
 
     def __init__(
@@ -40,28 +41,29 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         steps_per_epoch: int = 0,
         measure: Callable[[], float | None] = lambda: None,
         keep: Callable[[Path], None] = lambda folder: None,
+        answer: Callable[[int, float], None] = lambda step, epoch: None,
     ) -> None:
         self.asked_to_stop = False
-        self._per_epoch = steps_per_epoch if settings.evaluate == "epoch" else 0
+        self._per_epoch = steps_per_epoch
+        self._measures = settings.evaluate == "epoch"
         self._patience = settings.patience
         self._measure = measure
         self._keep = keep
+        self._answer = answer
         self._interval = settings.save_minutes * 60
         self._work = work
         self._reporter = reporter
         self._began = self._saved = time.monotonic()
         self._tokens_before: int | None = None
-        self._step = 0
+        self._stopped_at: int | None = None
+        self._losses = losses(work / METRICS)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if "loss" not in logs:
             return
-        loss = float(logs["loss"])
-        if not math.isfinite(loss):
-            raise HienoError(
-                f"the loss became {loss} at step {state.global_step}",
-                hint="lower train.learning_rate, for example to a third, and try again",
-            )
+        loss, norm = float(logs["loss"]), float(logs["grad_norm"])
+        self._losses.append(loss)
+        divergence.refuse(self._losses, norm)
         tokens, now = int(state.num_input_tokens_seen), time.monotonic()
         if self._tokens_before is None:  # the first step of this process warms up
             self._began, self._tokens_before, rate = now, tokens, None
@@ -72,34 +74,42 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             "epoch": state.epoch,
             "loss": loss,
             "learning_rate": logs["learning_rate"],
-            "grad_norm": float(logs["grad_norm"]),
+            "grad_norm": norm,
             "tokens": tokens,
             "tokens_per_second": rate,
-            "memory_gb": round(_resident() / 1e9, 2),
+            "memory_gb": round(memory.held() / 1e9, 2),
         }
-        self._write(row)
-        text = f"loss {loss:.3f}" + (f", {rate:.0f} tokens/s" if rate else "")
-        self._reporter.progress(state.global_step, state.max_steps, "steps", text)
+        if group.leads():
+            self._write(row)
+            text = f"loss {loss:.3f}" + (f", {rate:.0f} tokens/s" if rate else "")
+            self._reporter.progress(state.global_step, state.max_steps, "steps", text)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._step = state.global_step
         # before a checkpoint is taken: a run that goes on from it knows this loss
         if self._per_epoch and state.global_step % self._per_epoch == 0:
-            control.should_training_stop |= self._is_over(state.global_step, state.epoch)
-        if self.asked_to_stop and state.global_step < state.max_steps:
+            control.should_training_stop |= self._end_epoch(state.global_step, state.epoch)
+        due = group.leads() and time.monotonic() - self._saved >= self._interval
+        asked, due = group.any_of(self.asked_to_stop, due)  # all save, and stop, at one step
+        if asked and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
-        elif time.monotonic() - self._saved >= self._interval:
+            self._stopped_at = state.global_step
+        elif due:
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        checkpoints.complete(self._work, state.global_step)
+        group.wait()  # each process has written a file of its own
+        if group.leads():
+            checkpoints.complete(self._work, state.global_step)
         self._saved = time.monotonic()
 
-    def _is_over(self, step: int, epoch: float) -> bool:
-        """Measure the held-out loss, keep the best weights, tell whether patience has ended."""
-        loss = self._measure()
-        if loss is None:
-            return False
+    def _end_epoch(self, step: int, epoch: float) -> bool:
+        """Measure the held-out loss, ask the questions, and tell whether patience has ended."""
+        loss = self._measure() if self._measures else None
+        if group.leads():
+            self._answer(step, epoch)
+        return group.by_leader(lambda: loss is not None and self._is_over(step, epoch, loss))
+
+    def _is_over(self, step: int, epoch: float, loss: float) -> bool:
         before = held_out_losses(self._work / METRICS)
         self._write({"step": step, "epoch": epoch, "test_loss": loss})
         self._reporter.say(f"epoch {epoch:g}: held-out loss {loss:.4f}")
@@ -129,9 +139,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             yield
         finally:
             signal.signal(signal.SIGTERM, before)
-        if self.asked_to_stop:
+        if self._stopped_at is not None:
             raise TryLater(
-                f"training was asked to stop and saved step {self._step}",
+                f"training was asked to stop and saved step {self._stopped_at}",
                 hint="type the same command again: it goes on from there",
             )
 
@@ -139,12 +149,14 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.asked_to_stop = True
 
 
+def losses(metrics: Path) -> list[float]:
+    """Return the loss of each step so far."""
+    return [row["loss"] for row in _rows(metrics) if "loss" in row]
+
+
 def held_out_losses(metrics: Path) -> dict[int, float]:
     """Return the held-out loss by step, as far as it was measured during training."""
-    if not metrics.is_file():
-        return {}
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    return {row["step"]: row["test_loss"] for row in rows if "test_loss" in row}
+    return {row["step"]: row["test_loss"] for row in _rows(metrics) if "test_loss" in row}
 
 
 def rewind(metrics: Path, step: int) -> None:
@@ -155,8 +167,5 @@ def rewind(metrics: Path, step: int) -> None:
         write_atomic(metrics, "".join(kept))
 
 
-def _resident() -> int:
-    """Return the bytes of memory that this process holds now."""
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)
+def _rows(metrics: Path) -> list[dict[str, Any]]:
+    return list(read_jsonl(metrics)) if metrics.is_file() else []

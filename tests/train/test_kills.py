@@ -1,0 +1,144 @@
+"""Whatever ends a run, the same command ends in the same weights: kills anywhere, full disks."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from planning import Silent, planned, rows
+from test_loop import train, weights
+
+from hieno.errors import DiskFull
+from hieno.stages import run_plan
+from hieno.train.watch import METRICS
+
+DEADLINE = 120.0
+# Kills itself as `kill -9` would: when a step is reported, or within a save of it.
+KILL_ITSELF = """
+import os, signal, sys
+from pathlib import Path
+import test_loop as t
+from hieno.train import checkpoints
+
+model, folder, step, moment = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+
+class Deadly(t.Silent):
+    def progress(self, done, *_):
+        if done == step and moment == "report":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def complete(work, saved, whole=checkpoints.complete):
+    if saved == step and moment == "save":
+        os.kill(os.getpid(), signal.SIGKILL)
+    whole(work, saved)
+
+checkpoints.complete = complete
+t.train(model, folder, Deadly())
+"""
+TRAIN = """
+import sys; from pathlib import Path; import test_loop as t
+t.train(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@contextmanager
+def child(code: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
+    """Run code beside the tests, and end it when the block is left."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def end_of(folder: Path) -> tuple[float, int, str]:
+    """Return a run's last loss, how many tokens it counted, and the digest of its weights."""
+    metrics = rows(folder / "work")
+    assert [row["step"] for row in metrics] == list(range(1, 17))
+    return metrics[-1]["loss"], metrics[-1]["tokens"], weights(folder)
+
+
+@pytest.mark.parametrize(("step", "moment"), [(3, "report"), (10, "save")])
+def test_a_killed_run_continues_to_the_same_weights(
+    tiny_model: Path, tmp_path: Path, step: int, moment: str
+) -> None:
+    train(tiny_model, tmp_path / "whole")
+    killed = tmp_path / "killed"
+    with child(KILL_ITSELF, tiny_model, killed, step, moment) as process:
+        assert process.wait(DEADLINE) == -signal.SIGKILL
+    assert train(tiny_model, killed).resumed_from == step - 1
+    assert end_of(killed) == end_of(tmp_path / "whole")
+
+
+@pytest.mark.slow  # twenty processes are started and killed; two kills are in the default suite
+def test_twenty_kills_at_random_moments_change_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    train(tiny_model, tmp_path / "whole")
+    with child(TRAIN, tiny_model, tmp_path / "timed") as process:
+        _until_it_trains(process, tmp_path / "timed")
+        began = time.monotonic()
+        process.wait(DEADLINE)
+        lasting = time.monotonic() - began
+    draw = random.Random(20)  # noqa: S311  # moments, nothing secret
+    found, resumed = set(), []
+    for number in range(20):
+        killed = tmp_path / f"killed-{number}"
+        with child(TRAIN, tiny_model, killed) as process:
+            _until_it_trains(process, killed)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(draw.uniform(0, 0.8 * lasting))
+        resumed.append(train(tiny_model, killed).resumed_from)
+        found.add(end_of(killed))
+    assert found == {end_of(tmp_path / "whole")}
+    assert len(set(resumed)) > 5  # they were killed at different steps
+
+
+def test_a_disk_that_fills_up_within_a_save_is_named_and_the_run_goes_on_from_before(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("only Linux has a full disk to write to")
+
+    class FullAt(Silent):
+        def __init__(self, work: Path, name: str) -> None:
+            self._file = work / "checkpoint-7" / name
+
+        def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None:
+            if done == 7:
+                self._file.parent.mkdir()
+                self._file.symlink_to("/dev/full")
+
+    whole, plan = (planned(tiny_model, tmp_path / name) for name in ("whole", "full"))
+    run_plan(whole, Silent())
+    for name in ("optimizer.pt", "trainer_state.json"):
+        with pytest.raises(DiskFull) as caught:
+            run_plan(plan, FullAt(Path(plan.work), name))
+        assert caught.value.exit_code == 3
+        assert not Path(plan.output).exists()
+    run_plan(plan, Silent())
+    ends = [Path(p.output) / "adapter" / "adapter_model.safetensors" for p in (whole, plan)]
+    assert ends[0].read_bytes() == ends[1].read_bytes()
+    metrics = [rows(Path(p.output)) for p in (whole, plan)]
+    assert [row["step"] for row in metrics[1]] == list(range(1, 25))
+    assert metrics[0][-1]["tokens"] == metrics[1][-1]["tokens"]
+
+
+def _until_it_trains(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Return when a run has taken its first step."""
+    deadline, tick = time.monotonic() + DEADLINE, threading.Event()
+    while not (folder / "work" / METRICS).is_file():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        tick.wait(0.01)
