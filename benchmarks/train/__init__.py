@@ -1,0 +1,1 @@
+"""Three trainers on the same chats, measured in one way: `make bench-train`."""
