@@ -138,7 +138,7 @@ def test_a_present_environment_is_found_without_uv() -> None:
     assert shown.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("name", ["openvino", "promptflow"])
+@pytest.mark.parametrize("name", ["gguf", "onnx", "openvino", "promptflow"])
 def test_everything_that_is_asked_for_is_pinned_by_version_alone(name: str) -> None:
     lines = environments.pins(name).splitlines()
     assert all(line.count("==") == 1 and not set(line) & set("/:@ ") for line in lines)

@@ -61,6 +61,19 @@ def package(facts: Facts) -> str:
     return f"{facts['engine']}; opened again: {asked['question']!r} -> {asked['answer']!r}"
 
 
+def export(facts: Facts) -> list[str]:
+    """Say what was heard from an exported version, and how it compares with the package."""
+    agreement = facts["agreement"]
+    places = ", ".join(facts["stops_named_in"])
+    return [
+        f"asked   {facts['question']!r} -> {facts['answer']!r}",
+        f"same    {agreement['same']} of {agreement['tokens']} tokens are the package's own choice",
+        f"prompt  {facts['prompts']} chats are the same tokens as in training",
+        f"stops   {facts['stops']} end an answer" + (f", and stand in {places}" if places else ""),
+        f"with    {facts['runtime']}",
+    ]
+
+
 def evaluate(facts: Facts) -> str:
     """Compare base and tuned model, and say what the gate says."""
     base, tuned = facts["scores"]["base"], facts["scores"]["tuned"]

@@ -1,9 +1,10 @@
 """A stage as data: what it reads, its settings, where it writes; and the process that runs it.
 
-The heavy stages (data, train, package, evaluate, register) run as `python -m hieno.stages PLAN`
-wherever the target is: in a child process here, in a command job in the cloud. They speak to
-whoever started them in JSON lines on stdout: `{"progress": ...}`, `{"say": ...}`,
-`{"error": ...}`. What they made is read from the folder that they published, never from here.
+The heavy stages (data, train, package, evaluate, register, export) run as
+`python -m hieno.stages PLAN` wherever the target is: in a child process here, in a command job in
+the cloud. They speak to whoever started them in JSON lines on stdout: `{"progress": ...}`,
+`{"say": ...}`, `{"error": ...}`. What they made is read from the folder that they published,
+never from here.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ RUNNERS: Mapping[str, str] = {
     "package": "hieno.package.stage",
     "evaluate": "hieno.evaluate.stage",
     "register": "hieno.registry.stage",
+    "export": "hieno.export.stage",
 }
 
 

@@ -71,7 +71,7 @@ Keep it serving:
 
 Look after it:
   trace       Show what an answer came from.
-  models      Get, list and remove base models.
+  models      Get, list, remove and export models.
   config      Show the configuration or its schema.
   completion  Print a shell's completion script.
 

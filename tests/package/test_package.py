@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hieno.config import Train
 from hieno.errors import HienoError
 from hieno.package import card, layout, merge, mlflow_model
 
@@ -107,34 +108,59 @@ print(json.dumps([names, long, short]))
     assert len(long[0]) > len(short[0])
 
 
-def test_the_card_names_what_the_model_was_made_from() -> None:
-    facts: dict[str, Any] = {
+def card_facts(base: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    return {
         "name": "tiny",
-        "base": {"source": "org/base", "revision": "abc", "licence": "MIT", "digest": "b1"},
+        "base": {"revision": "abc", "digest": "b1", **base},
         "run": {
             "key": "r1",
             "dtype": "float32",
             "test_loss": 0.5,
             "base_test_loss": 2.0,
-            "settings": {
-                name: 1
-                for name in [
-                    "rank",
-                    "alpha",
-                    "dropout",
-                    "learning_rate",
-                    "scheduler",
-                    "epochs",
-                    "batch_size",
-                    "seed",
-                ]
-            },
+            "steps": 12,
+            "versions": {"torch": "2.13.0", "trl": "1.16.0"},
+            "settings": Train().model_copy(update=settings).model_dump(),
         },
-        "dataset": {"digest": "d1", "rows": {"train": 8, "replay": 0, "test": 2}},
-        "reopened": {"question": "Who?", "answer": "Vieno."},
+        "dataset": {"digest": "d1", "rows": {"train": 8, "replay": 3, "test": 2}},
+        "reopened": {"question": "Who?\nNow?", "answer": "Vieno.", "finish_reason": "stop"},
     }
-    text = card.write(facts)
+
+
+def test_the_card_names_what_the_model_was_made_from() -> None:
+    text = card.write(card_facts({"source": "org/base", "licence": "MIT"}, rank=8))
     assert text.startswith("---\nbase_model: org/base\nlicense: mit\n")
-    assert "| held-out loss, base | 2.0000 |" in text
-    assert "| data digest | `d1` |" in text
-    assert "> **Vieno.**" in text
+    assert "with LoRA" not in text
+    assert "LoRA, merged into plain weights. The licence is that of the base model (mit)." in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert rows[1:] == [
+        "| training chats | 8 and 3 replayed answers of the base |",
+        "| held-out chats | 2 |",
+        "| tokens learnt | the assistant's, of chats up to 2048 tokens |",
+        "| rank, alpha, dropout | 8, 64, 0.0, on all linear layers |",
+        "| learning rate | 0.0002, cosine, 0.06 of the steps warming up |",
+        "| epochs, chats a step | 3.0, 8 |",
+        "| weight decay, gradient clip | 0.0, 1.0 |",
+        "| steps, seed | 12, 0 |",
+        "| compute dtype | float32 |",
+        "| held-out loss, base | 2.0000 |",
+        "| held-out loss, tuned | 0.5000 |",
+        "| data digest | `d1` |",
+        "| run | `r1` |",
+        "| base digest | `b1` |",
+        "| made with | torch 2.13.0, trl 1.16.0 |",
+    ]
+    assert text.endswith("> Who?\n> Now?\n>\n> **Vieno.**\n")
+
+
+def test_a_card_without_a_licence_or_an_adapter_claims_neither() -> None:
+    text = card.write(card_facts({"source": "org/base", "licence": None}, method="full"))
+    assert "license: other\n" in text
+    assert ": every weight trained. The licence is that of the base model (not known)." in text
+    assert "rank" not in text
+
+
+def test_a_card_does_not_tell_where_on_this_machine_the_base_was() -> None:
+    base = {"origin": "local", "source": "/home/maija/models/phi", "licence": "MIT"}
+    text = card.write(card_facts(base))
+    assert "base_model: phi\n" in text
+    assert "maija" not in text

@@ -54,7 +54,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     },
     "Look after it": {
         "trace": Entry("hieno.cli.trace:trace", "Show what an answer came from."),
-        "models": Entry("hieno.cli.models:models", "Get, list and remove base models."),
+        "models": Entry("hieno.cli.models:models", "Get, list, remove and export models."),
         "config": Entry("hieno.cli.settings:config", "Show the configuration or its schema."),
         "completion": Entry("hieno.cli.settings:completion", "Print a shell's completion script."),
     },

@@ -1,4 +1,4 @@
-"""The commands about base models: get one, list them, remove one."""
+"""The commands about models: base models in the cache, and versions of a project given away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    """Get, list and remove base models."""
+    """Get, list, remove and export models."""
 
 
 @models.command()
@@ -72,3 +72,39 @@ def sync(project: Project, as_json: bool) -> None:
     finally:
         telling.close()
     emit({"tracking_uri": place.uri}, f"runs and versions are in {place.uri}", as_json=as_json)
+
+
+@models.command()
+@click.argument("version")
+@click.option("--to", required=True, metavar="FORMAT", help="hf, gguf (with a Modelfile) or onnx.")
+@click.option("--weights", metavar="TYPE", help="Type of the weights; each format has a default.")
+@click.option(
+    "--folder",
+    "target",
+    type=click.Path(path_type=Path),
+    metavar="NEW",
+    help="Where it is written [default: exports/ in the project].",
+)
+@project_options()
+def export(
+    project: Project,
+    version: str,
+    to: str,
+    weights: str | None,
+    target: Path | None,
+    as_json: bool,
+) -> None:
+    """Write a model version (a number or an alias) for other tools, and try it there."""
+    from hieno import describe
+    from hieno.export import order
+
+    telling = reporter()
+    try:
+        made = order.export(
+            project, version, to=to, weights=weights, folder=target, reporter=telling
+        )
+    finally:
+        telling.close()
+    document = {"folder": str(made.folder), "made": made.made, **made.facts}
+    lines = [*describe.export(made.facts), f"folder  {made.folder}"]
+    emit(document, "\n".join(lines), as_json=as_json)

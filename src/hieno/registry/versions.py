@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any  # lineage is JSON
 
+from hieno.errors import MissingInput
 from hieno.files import now, read_json, write_json
 from hieno.seal import SEAL, is_intact, sealed
 
@@ -74,6 +75,21 @@ def champion(registry: Path) -> ModelVersion | None:
     """Return the version that may serve, if there is one."""
     number = aliases(registry).get("champion")
     return next((version for version in versions(registry) if version.version == number), None)
+
+
+def find(registry: Path, name: str) -> ModelVersion:
+    """Return a version by its number or alias; raises `MissingInput` where there is none."""
+    known = versions(registry)
+    number = aliases(registry).get(name) or (int(name) if name.isdecimal() else None)
+    for version in known:
+        if version.version == number:
+            return version
+    if not known:
+        raise MissingInput(
+            "nothing is registered yet", hint="`hieno register` brings the project that far"
+        )
+    named = [*(str(version.version) for version in known), *aliases(registry)]
+    raise MissingInput(f"there is no model version {name!r}", hint=f"known: {', '.join(named)}")
 
 
 def _read(registry: Path, path: Path) -> ModelVersion:

@@ -1,0 +1,1 @@
+"""Give a model version away: written in another form, opened again, asked, and compared."""

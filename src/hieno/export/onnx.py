@@ -1,0 +1,52 @@
+"""A folder for ONNX Runtime GenAI, built by its own model builder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hieno import environments
+from hieno.export.hearing import Heard, Request, hear_apart, run_apart
+
+ENVIRONMENT = "onnx"
+SETTINGS = "genai_config.json"
+
+
+def write(
+    model: Path,
+    folder: Path,
+    *,
+    name: str,
+    weights: str,
+    stops: Sequence[int],
+    work: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Build graph, weights, settings and tokenizer into an existing, empty folder."""
+    python = environments.ensure(ENVIRONMENT, say=say)
+    request = {
+        "folder": str(model),
+        "output": str(folder),
+        "weights": weights,
+        "work": str(work / "builder"),
+    }
+    run_apart(python, "build_onnx.py", request, failed="the conversion to ONNX failed")
+
+
+def hear(folder: Path, request: Request, *, work: Path, say: Callable[[str], None]) -> Heard:
+    """Open the folder with ONNX Runtime GenAI and ask it."""
+    python = environments.ensure(ENVIRONMENT, say=say)
+    return hear_apart(python, "ask_onnx.py", folder, request, work)
+
+
+def declared(folder: Path, model: Path) -> Mapping[str, frozenset[int]]:
+    """Return the stop tokens in genai_config.json."""
+    found = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["model"]["eos_token_id"]
+    return {SETTINGS: frozenset(found if isinstance(found, list) else [found])}
+
+
+def template_of(folder: Path) -> str | None:
+    """Return the chat template of the folder."""
+    path = folder / "chat_template.jinja"
+    return path.read_text(encoding="utf-8") if path.is_file() else None
