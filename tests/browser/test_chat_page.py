@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, expect
 from hieno.endpoint import control
 from hieno.endpoint.page.invitations import Allowance
 from hieno.endpoint.state import DeploymentSpec
+from hieno.endpoint.state import Page as PageSettings
 
 pytestmark = pytest.mark.browser
 
@@ -228,11 +229,13 @@ def test_ratings_and_corrections_are_kept_and_taken_back(visit: Visit) -> None:
     up, down = visit.button("Good answer"), visit.button("Bad answer")
     up.click()
     expect(up).to_have_attribute("aria-pressed", "true")
+    visit.button("Correct this answer").click()
+    field = visit.page.get_by_role("textbox", name="What should the answer have been?")
+    field.fill("At nine.")
     down.click()
     expect(down).to_have_attribute("aria-pressed", "true")
     expect(up).to_have_attribute("aria-pressed", "false")
-    visit.button("Correct this answer").click()
-    visit.page.get_by_role("textbox", name="What should the answer have been?").fill("At nine.")
+    expect(field).to_have_value("At nine.")  # what is stored meanwhile takes no words away
     visit.button("Save").click()
     expect(visit.page.locator(".correction")).to_have_text("At nine.")
     visit.page.reload()
@@ -256,6 +259,19 @@ def test_ratings_and_corrections_are_kept_and_taken_back(visit: Visit) -> None:
         {"role": "user", "content": "say At ten."},
         {"role": "assistant", "content": "At ten."},
     ]
+
+
+def test_a_rating_that_is_not_stored_is_taken_back(fresh: Books, browser: Browser) -> None:
+    with visiting(fresh, browser) as visit:
+        visit.enter()
+        visit.ask_and_wait("Hello?")
+        control.ensure_running(fresh.folder, wait=60, page=PageSettings("books"))
+        visit.button("Good answer").click()
+        expect(visit.page.locator("#note")).to_have_text(
+            "Feedback is turned off. Nothing was stored."
+        )
+        expect(visit.button("Good answer")).to_have_attribute("aria-pressed", "false")
+        assert not fresh.feedback.exists()
 
 
 def test_without_feedback_there_are_no_thumbs(browser: Browser, tmp_path: Path) -> None:

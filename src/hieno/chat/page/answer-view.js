@@ -75,14 +75,21 @@ function ratingButtons(turn, answer, actions) {
   const edit = iconButton("edit", "Correct this answer", () => open());
   const corrected = element("div", { class: "corrected" });
 
+  let editing = false; // what is being written outlives a rating that is stored meanwhile
+
+  function close() {
+    editing = false;
+    update();
+    edit.focus();
+  }
+
   function open() {
-    const cancel = () => {
-      update();
-      edit.focus();
+    editing = true;
+    const save = async (text) => {
+      if (await actions.correct(turn, answer, text)) close();
     };
-    const save = (text) => actions.correct(turn, answer, text);
     corrected.replaceChildren(
-      ...editor("What should the answer have been?", answer.correction ?? answer.text, "Save", save, cancel),
+      ...editor("What should the answer have been?", answer.correction ?? answer.text, "Save", save, close),
     );
     corrected.hidden = false;
     corrected.querySelector("textarea").focus();
@@ -91,6 +98,7 @@ function ratingButtons(turn, answer, actions) {
   function update() {
     up.setAttribute("aria-pressed", String(answer.rating === "up"));
     down.setAttribute("aria-pressed", String(answer.rating === "down"));
+    if (editing) return;
     corrected.hidden = answer.correction == null;
     if (corrected.hidden) return corrected.replaceChildren();
     const remove = () => actions.correct(turn, answer, null);

@@ -196,27 +196,37 @@ function save(one) {
 }
 
 function rate(turn, one, rating) {
-  feedback(turn, one, { rating });
+  return feedback(turn, one, { rating });
 }
 
 function correct(turn, one, text) {
-  feedback(turn, one, { correction: text?.trim() ? text : null });
+  return feedback(turn, one, { correction: text?.trim() ? text : null });
 }
 
+let told = Promise.resolve(); // one after the other: the last line of an answer counts
+
+// Return whether it was stored.
 async function feedback(turn, one, change) {
   const asked = chat;
   const { id, who, text, version, rating = null, correction = null } = { ...one, ...change };
+  const before = { rating: one.rating, correction: one.correction };
+  Object.assign(one, change); // at once: a second click counts on the first
+  view.changed(turn, one);
   const said = { role: "assistant", content: text };
   const messages = [...chats.messagesFor(asked, turn, who, one.left ?? 0), said];
+  const row = { id, messages, rating, correction, model_version: version ?? "" };
+  const telling = told.then(() => sendFeedback(row));
+  told = telling.catch(() => {});
   try {
-    await sendFeedback({ id, messages, rating, correction, model_version: version ?? "" });
+    await telling;
   } catch (error) {
+    Object.assign(one, before);
+    view.changed(turn, one);
     say(`${error.message}. ${error.hint}`);
     byId("note").textContent = `${error.message}. ${error.hint}`;
-    return;
+    return false;
   }
-  Object.assign(one, { rating, correction });
-  view.changed(turn, one);
   say("Thank you");
   keep(asked);
+  return true;
 }
