@@ -51,8 +51,13 @@ def test_nothing_connects_elsewhere_from_the_first_byte_on(
             f"{served.url}score", json={"question": "hi"}, timeout=60, trust_env=False
         )
         assert reply.json() == {"answer": "1 messages, the last is hi"}
+        if framework == "agent-framework":
+            state = tmp_path / "page"
+            page = flow.start(folder, endpoint.url, key, state=state, page=True, say=print)
+            assert "<html" in httpx.get(page.url, trust_env=False).text
     finally:
         flow.stop(tmp_path / "state")
+        flow.stop(tmp_path / "page")
     text = trace.read_text(encoding="utf-8")
     places = ADDRESS.findall(text)
     assert len(places) >= 2  # the endpoint, from the test and from the server: it does record
