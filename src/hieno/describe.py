@@ -58,7 +58,9 @@ def estimate(facts: Facts) -> list[str]:
 def package(facts: Facts) -> str:
     """Quote the question that the package was asked."""
     asked = facts["reopened"]
-    return f"{facts['engine']}; opened again: {asked['question']!r} -> {asked['answer']!r}"
+    weights = facts.get("weights")
+    engine = facts["engine"] + (f" with {weights} weights" if weights else "")
+    return f"{engine}; opened again: {asked['question']!r} -> {asked['answer']!r}"
 
 
 def export(facts: Facts) -> list[str]:

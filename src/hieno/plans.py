@@ -15,6 +15,7 @@ from hieno.data.sources import files, hub_name, unread
 from hieno.errors import MissingInput
 from hieno.evaluate.questions import SHIPPED, TEXTS
 from hieno.files import Manifest, digest_file, digest_json, read_manifest
+from hieno.package.layout import first_format
 from hieno.project import Project
 from hieno.registry import tracking, versions
 from hieno.registry.versions import ModelVersion
@@ -78,6 +79,7 @@ def _data(project: Project, done: Published) -> StagePlan:
             "earlier": _earlier(project),
             "tracking": asdict(tracking.place(project)),
             "replay": None,
+            "weights": first_format(project.config.package.weights),
         },
         keyed={
             "data": data.model_dump(exclude=where),
@@ -127,7 +129,18 @@ def _estimate(project: Project, done: Published) -> StagePlan:
 
 
 def _package(project: Project, done: Published) -> StagePlan:
-    settings = {"package": project.config.package.model_dump(), "name": project.config.name}
+    package, evaluate = project.config.package, project.config.evaluate
+    name = project.config.name
+    settings: dict[str, Any] = {"package": package.model_dump(), "name": name}
+    keyed: dict[str, Any] = {"package": package.model_dump(exclude={"max_loss"}), "name": name}
+    general = None
+    if package.weights == "auto":  # then the answers to these decide what is in it
+        own = evaluate.general not in ("shipped", "none")
+        general = _file(project, "evaluate.general", evaluate.general) if own else None
+        kind = "own" if own else evaluate.general
+        settings["asked"] = {"max_new_tokens": evaluate.max_new_tokens, "general": kind}
+        shipped = digest_file(SHIPPED) if kind == "shipped" else None
+        keyed = {**settings, "shipped": shipped, "serve": _serve(project)}
     return _keyed(
         "package",
         project,
@@ -135,7 +148,8 @@ def _package(project: Project, done: Published) -> StagePlan:
         done,
         inputs=("base", "dataset", "run"),
         settings={**settings, "serve": _serve(project)},
-        keyed=settings,
+        keyed=keyed,
+        files={"general": general},
     )
 
 
@@ -159,6 +173,7 @@ def _evaluate(project: Project, done: Published) -> StagePlan:
             "evaluate": evaluate.model_dump(),
             "gate": gate,
             "engine": done.manifests["package"].facts["engine"],
+            "weights": first_format(project.config.package.weights),
             "serve": _serve(project),
             "general": None,
             "champion": rival

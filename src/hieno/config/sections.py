@@ -167,8 +167,16 @@ class Package(_Section):
     engine: Literal["auto", "openvino", "transformers", "vllm"] = Field(
         "auto", description="engine that serves the model; vllm needs an NVIDIA GPU"
     )
-    weights: Literal["fp32", "bf16", "int8", "int4"] = Field(
-        "fp32", description="weight format of the engine"
+    weights: Literal["fp32", "bf16", "int8", "int4", "auto"] = Field(
+        "fp32",
+        description="weight format of the engine; auto measures all of them and takes the smallest "
+        "that answers as well as fp32",
+    )
+    max_loss: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="most right answers that auto may give up for a smaller format, as a share",
     )
 
 

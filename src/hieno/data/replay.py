@@ -35,6 +35,7 @@ def replay(
     prompts: list[str],
     *,
     max_new_tokens: int,
+    weights: str = "auto",
     settings: Serve,
     on_progress: Callable[[int, int], None],
 ) -> list[dict[str, Any]]:
@@ -50,6 +51,7 @@ def replay(
         base,
         [[question] for question in questions],
         max_new_tokens=max_new_tokens,
+        weights=weights,
         settings=settings,
         on_progress=on_progress,
     )

@@ -132,6 +132,7 @@ def _replay(
         base,
         prompts,
         max_new_tokens=settings.replay_tokens,
+        weights=plan.settings.get("weights", "auto"),
         settings=Serve.model_validate(plan.settings["serve"]),
         on_progress=lambda done, total: reporter.progress(
             done, total, "answers", "replaying what the base model knows"

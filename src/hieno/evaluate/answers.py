@@ -35,7 +35,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Exam:
-    """What every model is asked, and how."""
+    """What every model is asked, and how; `weights` is the format, where a model has several."""
 
     questions: Sequence[Question]
     chats: Sequence[Sequence[Mapping[str, Any]]]
@@ -43,6 +43,7 @@ class Exam:
     max_new_tokens: int
     engine: str
     serve: Serve
+    weights: str = "auto"
 
 
 def hear(root: Path, digest: str, exam: Exam, kept: Path, name: str, reporter: Reporter) -> Heard:
@@ -56,6 +57,7 @@ def hear(root: Path, digest: str, exam: Exam, kept: Path, name: str, reporter: R
             "texts": exam.texts,
             "max_new_tokens": exam.max_new_tokens,
             "engine": exam.engine,
+            "weights": exam.weights,
             "serve": exam.serve.model_dump(),
         }
     )
@@ -85,6 +87,7 @@ def _replies(root: Path, exam: Exam, name: str, reporter: Reporter) -> list[Repl
         [question.prompt for question in exam.questions],
         max_new_tokens=exam.max_new_tokens,
         engine=exam.engine,
+        weights=exam.weights,
         settings=exam.serve,
         on_progress=lambda done, total: reporter.progress(
             done, total, "answers", f"asking the {name} model"

@@ -35,11 +35,18 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
     `inputs` are base, dataset, package, and the champion's package where there is another one.
     """
     exam, champion = _exam(plan), plan.settings["champion"]
+    # a package has one format; of the base the cache may hold several, of other projects too
+    exams = {"base": replace(exam, weights=plan.settings["weights"])}
     models = [model for model, role in ROLES.items() if role in plan.inputs]
     kept = Path(plan.output).parent / "replies"
     heard = {
         model: hear(
-            plan.input(ROLES[model]), plan.digests[ROLES[model]], exam, kept, model, reporter
+            plan.input(ROLES[model]),
+            plan.digests[ROLES[model]],
+            exams.get(model, exam),
+            kept,
+            model,
+            reporter,
         )
         for model in models
     }

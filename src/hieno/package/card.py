@@ -48,7 +48,8 @@ Opened again after packaging and asked once:
 >
 > **{_quoted(reopened["answer"])}**
 """
-    return head + rows + asked + (_exported(export) if export else "")
+    measured = _formats(facts.get("formats", {}), facts.get("weights"))
+    return head + rows + asked + measured + (_exported(export) if export else "")
 
 
 def _rows(facts: Facts) -> list[tuple[str, object]]:
@@ -125,3 +126,30 @@ def _source(base: Facts) -> str:
 
 def _quoted(text: str) -> str:
     return text.replace("\n", "\n> ")
+
+
+def _formats(seen: Mapping[str, Mapping[str, Any]], served: str | None) -> str:
+    """Return what was measured of each weight format, where several were compared."""
+    if not seen:
+        return ""
+    lines = [
+        "",
+        f"Served with {served} weights, the smallest that answer as well as fp32:",
+        "",
+        "| weights | may serve | same answers | right against fp32 | tokens/s | memory | disk |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for weights, row in seen.items():
+        if "problem" in row:
+            lines.append(f"| {weights} | no: {row['problem']} | | | | | |")
+            continue
+        against = ", ".join(
+            f"{name} {100 * found['difference']:+.1f}" for name, found in row["quality"].items()
+        )
+        same = "-" if row["same"] is None else f"{row['same']:.0%}"
+        lines.append(
+            f"| {weights} | {'yes' if row['allowed'] else 'no'} | {same} | {against} |"
+            f" {row['tokens_per_second']:.0f} | {row['memory'] / 1e9:.2f} GB |"
+            f" {row['size'] / 1e9:.2f} GB |"
+        )
+    return "\n".join([*lines, ""])

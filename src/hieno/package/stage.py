@@ -9,7 +9,7 @@ from typing import Any  # JSON
 from hieno.config import Package, Serve
 from hieno.errors import HienoError
 from hieno.files import read_jsonl, read_manifest
-from hieno.package import card, layout, mlflow_model
+from hieno.package import card, formats, layout, mlflow_model
 from hieno.package.convert import choose_engine, convert
 from hieno.package.merge import merge
 from hieno.reporting import Reporter
@@ -33,23 +33,46 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
         difference = merge(base, tuned, merged, probe=probe)
         with publish(plan, "package") as (folder, facts):
             mlflow_model.write(merged, folder)
-            if engine == "openvino":
-                reporter.say(f"converting the weights for {engine}")
-                target = folder / layout.ENGINES / f"{engine}-{settings.weights}"
-                convert(
-                    folder / layout.MODEL,
-                    target,
-                    engine=engine,
-                    weights=settings.weights,
-                    say=reporter.say,
-                )
             facts.update(_lineage(plan), engine=engine, merge_difference=difference)
+            if engine == "openvino":
+                facts.update(_convert(folder, settings, plan, reporter))
             facts["reopened"] = _ask(
                 folder, engine, question, Serve.model_validate(plan.settings["serve"])
             )
             (folder / "README.md").write_text(card.write(facts), encoding="utf-8")
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _convert(
+    folder: Path, settings: Package, plan: StagePlan, reporter: Reporter
+) -> dict[str, Any]:
+    """Convert the model in a package; return the format, and how all did if they were compared."""
+    weights = layout.first_format(settings.weights)
+    reporter.say("converting the weights for openvino")
+    target = folder / layout.ENGINES / f"openvino-{weights}"
+    convert(folder / layout.MODEL, target, engine="openvino", weights=weights, say=reporter.say)
+    if settings.weights != "auto":
+        return {"weights": weights}
+    chosen, seen = formats.settle(folder, _exam(plan, settings), reporter)
+    reporter.say(f"{chosen} weights: the smallest that answer as well as {weights}")
+    return {"weights": chosen, "formats": seen}
+
+
+def _exam(plan: StagePlan, settings: Package) -> formats.Exam:
+    from hieno.evaluate.questions import SHIPPED, general, held_out
+
+    asked = plan.settings["asked"]
+    questions = held_out(plan.input("dataset") / "test.jsonl")
+    if asked["general"] != "none":
+        named = plan.settings.get("general")
+        questions += general(Path(named) if named else SHIPPED)
+    return formats.Exam(
+        questions=questions,
+        max_new_tokens=asked["max_new_tokens"],
+        serve=Serve.model_validate(plan.settings["serve"]),
+        max_loss=settings.max_loss,
+    )
 
 
 def _ask(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any  # facts are JSON
 
@@ -51,8 +52,16 @@ def _lineage(
         "run": {name: package.facts["run"][name] for name in ("key", "digest")},
         "dataset": {"digest": package.facts["dataset"]["digest"]},
         "base": {"digest": package.facts["base"]["digest"]},
+        "weights": _weights(package.facts),
         "evaluation": {"key": evaluation.key, "digest": evaluation.digest},
         "scores": evaluation.facts["scores"],
         "champion": evaluation.facts["champion"],
         "gate": {"passed": gate["passed"], "reasons": gate["reasons"], "waiver": waiver},
     }
+
+
+def _weights(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the weight format that serves, those that may, and what was measured of each."""
+    served, measured = facts.get("weights"), facts.get("formats", {})
+    allowed = [name for name, row in measured.items() if row["allowed"]]
+    return {"served": served, "allowed": allowed or [served or "fp32"], "measured": measured}

@@ -174,7 +174,8 @@ def _describe(folder: Folder) -> str:
         return f"{facts.get('source', '?')} at {facts.get('revision') or '?'}"
     if folder.role == "evaluation":
         return "the report on it"
-    return f"for {facts['engine']}"
+    weights = f" with {facts['weights']} weights" if facts.get("weights") else ""
+    return f"for {facts['engine']}{weights}"
 
 
 def _sources(project: Project, folder: Folder, verify: bool) -> Iterator[Link]:
