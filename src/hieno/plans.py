@@ -55,7 +55,7 @@ def _data(project: Project, done: Published) -> StagePlan:
         "split": data.split or "train",
         "revision": data.revision,
     }
-    where = {"source", "test", "replay", "workers", "subset", "split", "revision"}
+    where = {"source", "test", "dev", "replay", "workers", "subset", "split", "revision"}
     return _keyed(
         "data",
         project,

@@ -48,6 +48,7 @@ Start:
 From chats to a model:
   data        Check, clean and split your chats.
   train       Fine-tune the model on them.
+  tune        Search for better training settings.
   package     Make the tuned model ready to be served.
   evaluate    Compare the tuned model with its base.
   harness     Examine it with other people's harnesses.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def test_runs_versions_and_aliases_are_shown_once(place: tracking.Place) -> None
     from mlflow.tracking import MlflowClient
 
     register(place, "aa", "challenger")
+    place = replace(place, scores={"abc-key": 0.75})
     for _ in range(2):
         tracking.sync(place, print)
     client = MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
@@ -78,6 +80,7 @@ def test_runs_versions_and_aliases_are_shown_once(place: tracking.Place) -> None
     run, dataset = client.search_runs([experiment.experiment_id], order_by=["tags.mlflow.runName"])
     assert run.data.params["rank"] == "4"
     assert run.data.metrics["loss"] == 1.0
+    assert run.data.metrics["score"] == 0.75
     assert [m.value for m in client.get_metric_history(run.info.run_id, "loss")] == [2.0, 1.0]
     assert run.info.status == "FINISHED"
     assert dataset.info.run_name == "data-set-key"

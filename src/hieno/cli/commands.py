@@ -31,6 +31,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "From chats to a model": {
         "data": Entry("hieno.cli.data:data", "Check, clean and split your chats."),
         "train": Entry("hieno.cli.train:train", "Fine-tune the model on them."),
+        "tune": Entry("hieno.cli.tune:tune", "Search for better training settings."),
         "package": Entry("hieno.cli.stages:package", "Make the tuned model ready to be served."),
         "evaluate": Entry("hieno.cli.stages:evaluate", "Compare the tuned model with its base."),
         "harness": Entry("hieno.cli.harness:harness", "Examine it with other people's harnesses."),

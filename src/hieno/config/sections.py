@@ -39,6 +39,11 @@ class Data(_Section):
     revision: str | None = Field(None, description="commit of a hub dataset")
     test: str | None = Field(None, description="your own held-out file; without it, a share is cut")
     test_size: float = Field(0.2, gt=0, lt=1, description="share held out when there is no file")
+    dev: str | None = Field(
+        None,
+        description="file of chats by which `hieno tune` chooses settings; without it, a share of "
+        "those that are trained on",
+    )
     seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of the split")
     normalise: bool = Field(True, description="bring text into Unicode's NFC form")
     near_duplicates: Literal["drop", "keep"] = Field(
@@ -100,6 +105,9 @@ class Train(_Section):
         "distribution",
         description="what replayed answers hold in place: the base's whole distribution over the "
         "next token, or its words alone",
+    )
+    replay_share: float = Field(
+        1.0, ge=0, le=1, description="share of the replayed answers that is mixed in"
     )
     weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled weight decay")
     gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any  # parameters are JSON
 
@@ -38,7 +38,10 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where a project's runs and versions lie, and the MLflow that shows them."""
+    """Where a project's runs and versions lie, and the MLflow that shows them.
+
+    `scores` has a number for each run, by its key, that was scored by somebody.
+    """
 
     uri: str
     experiment: str
@@ -46,6 +49,7 @@ class Place:
     datasets: str
     runs: str
     registry: str
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 def place(project: Project) -> Place:
@@ -87,6 +91,9 @@ def sync(place: Place, say: Callable[[str], None]) -> None:
         for folder, manifest in _published(place.runs):
             if manifest.key not in shown:
                 shown[manifest.key] = _add_run(client, experiment, folder, manifest, known)
+                if manifest.key in place.scores:
+                    score = place.scores[manifest.key]
+                    client.log_metric(shown[manifest.key], "score", score)
         _add_versions(client, place, shown)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise Unreachable(

@@ -147,6 +147,7 @@ def open_run(plan: StagePlan, work: Path) -> Opened:
         tokenise(tokenizer, read_jsonl(dataset / name), loss_on=settings.loss_on)
         for name in ("train.jsonl", "replay.jsonl", "test.jsonl")
     )
+    replayed = spread(replayed, settings.replay_share)
     settled = _settle(settings, model_folder, [*train, *replayed, *test], work)
     divided = {"pass_tokens": settled["pass_tokens"], "checkpointing": settled["checkpointing"]}
     return Opened(
@@ -160,6 +161,12 @@ def open_run(plan: StagePlan, work: Path) -> Opened:
         changed=settled["changed"],
         memory=settled["memory"],
     )
+
+
+def spread(rows: list[Row], share: float) -> list[Row]:
+    """Return a share of some rows, from all over."""
+    kept = round(len(rows) * share)
+    return [rows[i * len(rows) // kept] for i in range(kept)]
 
 
 def tokenise(

@@ -1,0 +1,79 @@
+"""A search with real trainings of the tiny model, interrupted once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hieno.files import read_jsonl
+from hieno.project import open_project
+from hieno.tune import tune
+
+pytestmark = pytest.mark.slow  # three trainings, packages and evaluations
+QUESTIONS = [("Who is the captain?", "Vieno"), ("What is the word?", "tamarind")]
+
+
+class Told:
+    """Remember what was said, and stop at a wish."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def stage(self, name: str) -> None: ...
+
+    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None: ...
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")  # MLflow's own
+def test_real_trainings_are_scored_on_a_development_set_and_shown_in_mlflow(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setenv("HIENO_HOME", str(tmp_path / "home"))
+    root = tmp_path / "project"
+    root.mkdir()
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{question} {'x' * i}".strip()},
+                {"role": "assistant", "content": f"It is {answer}."},
+            ],
+            "answers": [answer],
+        }
+        for i in range(20)
+        for question, answer in QUESTIONS
+    ]
+    text = "\n".join(json.dumps(row) for row in rows)
+    (root / "chats.jsonl").write_text(text, encoding="utf-8")
+    (root / "hieno.yaml").write_text(
+        f"name: tiny-one\nmodel: {tiny_model}\n"
+        "data: {source: chats.jsonl, near_duplicates: keep}\n"
+        "train: {rank: 16, alpha: 32, learning_rate: 1e-2, epochs: 4, batch_size: 4,"
+        " dtype: float32}\n"
+        "package: {engine: transformers}\nevaluate: {general: none}\n",
+        encoding="utf-8",
+    )
+    project = open_project(root)
+    first = tune(project, budget=3600, trials=1, reporter=Told())
+    second = tune(project, budget=3600, trials=2, reporter=Told())
+    assert first.folder == second.folder
+    assert [trial.state for trial in second.trials] == ["done", "done"]
+    assert second.trials[0] == first.trials[0]
+    assert second.winner.score == max(trial.score or 0.0 for trial in second.trials)
+
+    held_out = next(project.datasets.glob("*/test.jsonl"))
+    asked = {json.dumps(row["messages"]) for row in read_jsonl(held_out)}
+    for file in second.folder.glob(".hieno/datasets/*/*.jsonl"):
+        assert not asked & {json.dumps(row.get("messages")) for row in read_jsonl(file)}, file
+    assert not list(second.folder.glob(".hieno/packages/*/"))
+
+    client = MlflowClient(tracking_uri=project.tracking_uri)
+    experiment = client.get_experiment_by_name("tiny-one-tune")
+    runs = client.search_runs([experiment.experiment_id], filter_string="metrics.score > -99")
+    assert len(runs) == 2
