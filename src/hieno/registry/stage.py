@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any  # facts are JSON
 
 from hieno.files import Manifest, read_manifest
+from hieno.package.layout import FORMATS
 from hieno.registry import tracking, versions
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan, publish
@@ -63,5 +64,5 @@ def _lineage(
 def _weights(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the weight format that serves, those that may, and what was measured of each."""
     served, measured = facts.get("weights"), facts.get("formats", {})
-    allowed = [name for name, row in measured.items() if row["allowed"]]
+    allowed = [name for name in FORMATS if measured.get(name, {}).get("allowed")]
     return {"served": served, "allowed": allowed or [served or "fp32"], "measured": measured}
