@@ -147,6 +147,7 @@ def theirs(settings: Any, base: Path, dataset: Path, work: Path) -> tuple[Any, A
     from hieno.package.layout import weights_folder
     from hieno.templates import load_tokenizer
     from hieno.train.kernels import Kernels
+    from hieno.train.model import targets
 
     half = torch.cuda.is_available() or compute_dtype() == "bfloat16"
     folder = weights_folder(base)
@@ -179,7 +180,7 @@ def theirs(settings: Any, base: Path, dataset: Path, work: Path) -> tuple[Any, A
         train_dataset=Dataset.from_list(chats),
         peft_config=LoraConfig(
             task_type="CAUSAL_LM",
-            target_modules="all-linear",
+            target_modules=targets(model, "all"),
             r=settings.rank,
             lora_alpha=settings.alpha,
             layers_to_transform=list(range(settings.frozen_layers, layers)),
