@@ -105,10 +105,13 @@ def test_the_demo_model_for_onnx_runtime_with_all_weights(demo: Project, weights
 
 
 @pytest.mark.slow
-def test_a_phi_with_longrope_answers_alike_below_its_first_length(tmp_path: Path) -> None:
-    needs("gguf")
-    model = make_phi(tmp_path / "phi3_5", "phi3_5", long=True)
-    _, facts = export(make_project(tmp_path / "project", model), "gguf", "fp32")
+@pytest.mark.parametrize(("to", "family"), [("gguf", "phi3_5"), ("onnx", "phi4_mini")])
+def test_a_phi_with_longrope_answers_alike_below_its_first_length(
+    to: str, family: str, tmp_path: Path
+) -> None:
+    needs(to)
+    model = make_phi(tmp_path / family, family, long=True)
+    _, facts = export(make_project(tmp_path / "project", model), to, "fp32")
     assert facts["agreement"]["regret"] < 0.01  # type: ignore[index]
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any  # settings of a tokenizer have no type
 
 from hieno import environments
-from hieno.export import modelfile
+from hieno.export import copies, modelfile
 from hieno.export.hearing import Heard, Request, hear_apart, run_apart
-from hieno.files import write_json
 from hieno.templates import load_tokenizer
 
 ENVIRONMENT = "gguf"
@@ -85,32 +80,16 @@ def _file(folder: Path) -> Path:
 
 def _prepare(model: Path, copy: Path, *, stop: str) -> bool:
     """Lay a model out as the converter wants it; tell whether its tokens are of bytes."""
-    shutil.rmtree(copy, ignore_errors=True)
-    copy.mkdir(parents=True)
-    for path in model.iterdir():
-        _bring(path, copy / path.name)
-    described = _read(model / "tokenizer.json")
+    copies.lay_out(model, copy)
+    described = copies.read(model / "tokenizer.json")
     byte_level = not described["model"].get("byte_fallback")
     settings = {
-        **_read(model / "tokenizer_config.json"),
+        **copies.read(model / "tokenizer_config.json"),
         # The template says where a chat begins and ends; nothing is to be added to it.
         "add_bos_token": False,
         "add_eos_token": False,
         "eos_token": stop,
         "tokenizer_class": "GPT2Tokenizer" if byte_level else "LlamaTokenizer",
     }
-    (copy / "tokenizer_config.json").unlink()  # its second name, not the file itself
-    write_json(copy / "tokenizer_config.json", settings)
+    copies.replace(copy / "tokenizer_config.json", settings)
     return byte_level
-
-
-def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def _bring(path: Path, target: Path) -> None:
-    try:
-        os.link(path, target)
-    except OSError:  # another disk, or none that gives a file two names
-        shutil.copyfile(path, target)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hieno import environments
+from hieno.export import copies
 from hieno.export.hearing import Heard, Request, hear_apart, run_apart
 
 ENVIRONMENT = "onnx"
@@ -25,8 +26,15 @@ def write(
 ) -> None:
     """Build graph, weights, settings and tokenizer into an existing, empty folder."""
     python = environments.ensure(ENVIRONMENT, say=say)
+    copy = work / "model"
+    copies.lay_out(model, copy)
+    config = copies.read(copy / "config.json")
+    rope = config.get("rope_parameters") or {}
+    if "rope_type" in rope:  # the builder asks for LongRoPE by the name it had in transformers 4
+        rope["type"] = rope["rope_type"]
+        copies.replace(copy / "config.json", config)
     request = {
-        "folder": str(model),
+        "folder": str(copy),
         "output": str(folder),
         "weights": weights,
         "work": str(work / "builder"),
