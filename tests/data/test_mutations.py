@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import random
@@ -45,8 +46,6 @@ ODD = [
 
 def mutated(random_: random.Random) -> Any:
     """Return a valid row with up to three of its parts replaced, removed, doubled or renamed."""
-    import copy
-
     row: Any = copy.deepcopy(random_.choice(ROWS))
     for _ in range(random_.randint(0, 3)):
         place: Any = row
@@ -60,13 +59,14 @@ def mutated(random_: random.Random) -> Any:
                 continue
             action = random_.randrange(4)
             if action == 0:
-                place[key] = random_.choice(ODD)
+                place[key] = copy.deepcopy(random_.choice(ODD))
             elif action == 1:
                 del place[key]
             elif isinstance(place, list):
                 place.insert(key, copy.deepcopy(place[key]))
             else:
-                place[random_.choice(["role", "content", "messages", "weight", "x"])] = place[key]
+                name = random_.choice(["role", "content", "messages", "weight", "x"])
+                place[name] = copy.deepcopy(place[key])
             break
     return row
 
