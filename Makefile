@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= hieno-demo
+WORKERS ?= logical
 
 # Empty means off: without compiled files every process compiles torch anew, for 15 seconds.
 export PYTHONDONTWRITEBYTECODE =
@@ -21,8 +22,10 @@ test: lint unit  ## what CI runs: linters, types and every test that needs no GP
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
 
+# A worker for each core, and one core for each worker.
 unit: $(VENV)/.dev $(VENV)/.browser
-	@$(BIN)/python -X warn_default_encoding -m pytest -m "not slow and not gpu"
+	@OMP_NUM_THREADS=1 $(BIN)/python -X warn_default_encoding -m pytest -m "not slow and not gpu" \
+		--numprocesses $(WORKERS) --dist loadfile
 
 test-slow: $(VENV)/.dev $(VENV)/.browser  ## the long campaigns
 	@$(BIN)/python -X warn_default_encoding -m pytest -m "slow"
