@@ -93,6 +93,13 @@ def write_chats(path: Path, endings: list[str], *, repeats: int) -> None:
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
 
 
+def wait_for_text(path: Path, text: str) -> None:
+    deadline = time.monotonic() + 30
+    while text not in path.read_text(encoding="utf-8"):
+        assert time.monotonic() < deadline, f"{path} does not say {text}"
+        time.sleep(0.01)
+
+
 def run(project: Project, until: str) -> list[StageResult]:
     return pipeline.run(project, until=until, reporter=Told())
 
@@ -119,7 +126,9 @@ def test_chats_become_a_served_model_and_nothing_is_done_twice(project: Project)
     )
     assert answer.json() == ["It is tamarind."]
     assert answer.headers["hieno-model-version"] == "tiny-one:1"
-    traced = trace(project, answer.headers["x-request-id"], verify=True, reporter=Told())
+    asked = answer.headers["x-request-id"]
+    wait_for_text(project.endpoint / "gateway.log", asked)  # written after the answer's last byte
+    traced = trace(project, asked, verify=True, reporter=Told())
     assert (traced.version, traced.problems) == (1, [])
 
     assert set(states(run(project, "deploy")).values()) == {"current"}

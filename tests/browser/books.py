@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, Locator, Page, Request
 
+from hieno import processes
 from hieno.endpoint import control, logs, state
 from hieno.endpoint.page import invitations
 from hieno.endpoint.page.invitations import Allowance
@@ -43,7 +44,7 @@ class Books:
         control.deploy(
             self.folder,
             tuned,
-            port=8000,
+            port=processes.free_port(),
             wait=120,
             say=print,
             base=base,

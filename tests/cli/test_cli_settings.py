@@ -89,11 +89,11 @@ def test_a_shell_that_is_not_known_is_refused(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["tra"], ["train", "traffic"]),
+        (["tra"], ["train", "traffic", "trace"]),
         (["d"], ["demo", "doctor", "data", "deploy", "down"]),
         (["train", "--le"], ["--learning-rate"]),
         (["train", "--scheduler", ""], ["cosine", "linear", "constant"]),
-        (["models", ""], ["list", "pull", "remove", "sync"]),
+        (["models", ""], ["export", "list", "pull", "remove", "sync"]),
     ],
 )
 def test_bash_completes_what_was_typed(

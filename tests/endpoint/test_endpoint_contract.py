@@ -287,10 +287,10 @@ def test_log_is_private_and_holds_no_prompt_and_no_key(running: Endpoint, key: s
     with running.client() as client:
         client.get("/score?input_data=my-secret-question")
     log = running.folder / "gateway.log"
+    wait_until(lambda: " GET /score 200 " in log.read_text(encoding="utf-8"), "the log says so")
     text = log.read_text(encoding="utf-8")
-    assert "GET /score 200" in text
-    [asked] = [line.rsplit(" ", 1)[-1] for line in text.splitlines() if " GET /score 200 " in line]
-    answered = find_request(running.folder.parent, asked)
+    asked = [line.rsplit(" ", 1)[-1] for line in text.splitlines() if " GET /score 200 " in line]
+    answered = find_request(running.folder.parent, asked[-1])
     assert answered is not None
     assert (answered.deployment, answered.version) == ("blue", "1")
     assert "my-secret-question" not in text

@@ -161,7 +161,7 @@ PERSON = {
     "type": "object",
     "properties": {
         "kind": {"enum": ["captain", "carpenter"]},
-        "boats": {"type": "array", "items": {"type": "boolean"}},
+        "boats": {"type": "array", "items": {"type": "boolean"}, "maxItems": 4},
     },
     "required": ["kind", "boats"],
     "additionalProperties": False,

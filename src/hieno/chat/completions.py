@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any  # JSON from the endpoint
 
@@ -222,7 +222,7 @@ def _error(reply: httpx.Response) -> tuple[str, str]:
 
 
 def _events(reply: httpx.Response) -> Iterator[dict[str, Any]]:
-    for line in reply.iter_lines():
+    for line in _lines(reply):
         data = line.removeprefix("data:").strip()
         if not line.startswith("data:") or data == "[DONE]":
             continue
@@ -236,3 +236,9 @@ def _events(reply: httpx.Response) -> Iterator[dict[str, Any]]:
                 hint="is this the address of a model's endpoint? `hieno status` shows it",
             )
         yield event
+
+
+def _lines(reply: httpx.Response) -> Iterator[str]:
+    """Yield an answer's lines; one that is cut off ends, and its end is missing."""
+    with suppress(httpx.RemoteProtocolError, httpx.ReadError):
+        yield from reply.iter_lines()
