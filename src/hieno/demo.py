@@ -14,7 +14,7 @@ TRAINED_TOKENS = 127_000  # its three epochs, shared beginnings counted once
 FLOPS_PER_TOKEN = (2 + 2 * 18 / 30) * 106e6  # forward, and backward through the adapted layers
 # Of the probed rate: rows are short, and much besides the products takes time, the more so where
 # the products are quick.
-EFFICIENCY = {"bfloat16": 0.25, "float32": 0.55}
+EFFICIENCY = {"bfloat16": 0.25, "float32": 0.4}
 OTHER_SECONDS = 150.0  # model, conversions, evaluation, endpoint and flow
 
 SOURCE = Path(__file__).with_name("example")
