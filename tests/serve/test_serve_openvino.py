@@ -161,7 +161,7 @@ PERSON = {
     "type": "object",
     "properties": {
         "kind": {"enum": ["captain", "carpenter"]},
-        "boats": {"type": "array", "items": {"type": "boolean"}, "maxItems": 4},
+        "boats": {"type": "array", "items": {"type": "boolean"}},
     },
     "required": ["kind", "boats"],
     "additionalProperties": False,
@@ -197,7 +197,8 @@ def test_an_answer_follows_its_schema_on_every_route(client: Client) -> None:
     assert texts
     assert all(follows(json.loads(text)) for text in texts)
     wanted = {"format": {"type": "json_schema", **named}}
-    answers = [client.respond(f"{n}?", max_output_tokens=300, text=wanted).json() for n in range(8)]
+    sampled = {"max_output_tokens": 300, "temperature": 1.0}  # greedily, a list may never end
+    answers = [client.respond(f"{n}?", **sampled, text=wanted).json() for n in range(8)]
     whole = [answer for answer in answers if answer["status"] == "completed"]
     texts = [answer["output"][0]["content"][0]["text"] for answer in whole]
     assert texts
