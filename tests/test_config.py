@@ -159,9 +159,10 @@ def test_the_schema_knows_every_key_and_refuses_others() -> None:
     assert schema["additionalProperties"] is False
     known = config.keys()
     for key in known:
-        section, _, last = key.rpartition(".")
-        place = schema if not section else schema["$defs"][section.capitalize()]
-        assert last in place["properties"], key
+        place = schema
+        for part in key.split("."):
+            assert part in place["properties"], key
+            place = schema["$defs"].get(place["properties"][part].get("$ref", "")[8:], {})
 
 
 def test_every_key_is_described() -> None:
@@ -172,3 +173,27 @@ def test_layers_are_left_out_by_adapters_only() -> None:
     flags = {"train.method": "full", "train.frozen_layers": 2}
     with pytest.raises(ConfigError, match="frozen_layers is for adapters"):
         config.load(None, flags=flags, environment={})
+
+
+def test_a_preset_of_azure_names_both_machines_and_a_key_beside_it_wins(tmp_path: Path) -> None:
+    text = "azure:\n  preset: cpu\n  endpoint:\n    size: Standard_E8s_v3\n"
+    azure = config.load(written(tmp_path, text), environment={}).config.azure
+    assert (azure.cluster.size, azure.endpoint.size) == ("Standard_E16s_v3", "Standard_E8s_v3")
+
+
+def test_a_preset_hides_no_mistake_beside_it(tmp_path: Path) -> None:
+    message = refusal(written(tmp_path, "azure:\n  preset: cpu\n  cluster: big\n"))
+    assert message.startswith("hieno.yaml:3: azure.cluster: input should be a valid dictionary")
+
+
+def test_what_is_brought_to_azure_is_a_whole_id_in_the_same_place(tmp_path: Path) -> None:
+    text = "azure:\n  bring:\n    storage: mydata\n"
+    assert "azure.bring.storage: is a whole resource id" in refusal(written(tmp_path, text))
+    workspace = (
+        "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/team"
+        "/providers/Microsoft.MachineLearningServices/workspaces/ours"
+    )
+    text = f"azure:\n  resource_group: mine\n  bring:\n    workspace: {workspace}\n"
+    assert "resource_group is not that of bring.workspace, which is team" in refusal(
+        written(tmp_path, text)
+    )

@@ -65,7 +65,7 @@ def parameter(section: str, key: str) -> Any:
     @project_options(section)
     def command(project: Project, as_json: bool) -> None: ...
 
-    name = f"flag__{section}__{key}"
+    name = f"flag__{section}__{key.replace('.', '__')}"
     return next((one for one in command.params if one.name == name), None)
 
 
@@ -79,7 +79,7 @@ def test_every_plain_key_of_a_section_is_a_flag_with_its_description() -> None:
         if option is None:
             without.append(key)
             continue
-        assert option.opts == ["--" + last.replace("_", "-")]
+        assert option.opts == ["--" + last.replace(".", "-").replace("_", "-")]
         assert option.help.lower().startswith(field.description.lower())
     assert without == ["data.columns", "train.targets", "endpoint.steps"]
 

@@ -22,16 +22,16 @@ def test_show_prints_every_value_with_its_origin(run: Run, monkeypatch: pytest.M
     lines = result.stdout.splitlines()
     assert len(lines) == len(keys())
     assert lines[:4] == [
-        "name                      books             hieno.yaml:1",
-        "model                     demo              hieno.yaml:2",
-        "revision                  null              default",
-        "target                    local             default",
+        "name                        books                     hieno.yaml:1",
+        "model                       demo                      hieno.yaml:2",
+        "revision                    null                      default",
+        "target                      local                     default",
     ]
     for line in (
-        "data.strict               false             default",
-        "train.rank                16                HIENO_TRAIN_RANK",
-        'train.targets             ["a", "b"]        command line',
-        "train.epochs              5.0               hieno.yaml:4",
+        "data.strict                 false                     default",
+        "train.rank                  16                        HIENO_TRAIN_RANK",
+        'train.targets               ["a", "b"]                command line',
+        "train.epochs                5.0                       hieno.yaml:4",
     ):
         assert line in lines
     assert (result.stderr, result.exit_code) == ("", 0)

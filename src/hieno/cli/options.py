@@ -116,7 +116,7 @@ def _section(section: str) -> list[Callable[[Function], Function]]:
 
 
 def _option(key: str, kind: Any, field: Any) -> Callable[[Function], Function]:
-    flag = "--" + key.rpartition(".")[2].replace("_", "-")
+    flag = "--" + key.partition(".")[2].replace(".", "-").replace("_", "-")
     name = _FLAG + key.replace(".", "__")
     text = field.description[0].upper() + field.description[1:]
     if field.default is not None:

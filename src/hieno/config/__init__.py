@@ -5,6 +5,7 @@ section, else its default. The environment variable of a key is `HIENO_` and the
 with `_` for the dot: `train.epochs` is `HIENO_TRAIN_EPOCHS`. Secrets are never part of this tree.
 """
 
+from hieno.config.azure import Azure
 from hieno.config.presets import PRESETS
 from hieno.config.resolution import Origin, Resolved, load
 from hieno.config.sections import (
@@ -24,6 +25,7 @@ from hieno.config.tree import FILE_NAME, keys, schema
 __all__ = [
     "FILE_NAME",
     "PRESETS",
+    "Azure",
     "Config",
     "Data",
     "Endpoint",

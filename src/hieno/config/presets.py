@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any  # YAML values before they are validated
 
-# The tutorial's fine_tune.py, on which everything else is as it is here.
-PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
-        "tutorial": MappingProxyType(
-            {
+        "train": {
+            # The tutorial's fine_tune.py, on which everything else is as it is here.
+            "tutorial": {
                 "method": "full",
                 "learning_rate": 5e-6,
                 "scheduler": "cosine",
@@ -21,14 +21,26 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "seed": 0,
                 "evaluate": "epoch",
             }
-        )
+        },
+        "azure": {
+            "cpu": {"cluster.size": "Standard_E16s_v3", "endpoint.size": "Standard_E4s_v3"},
+            "gpu": {
+                "cluster.size": "Standard_NC24ads_A100_v4",
+                "endpoint.size": "Standard_NC24ads_A100_v4",
+            },
+        },
     }
 )
 
 
 def chosen(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the dotted keys and values of the presets that `values` name."""
-    train = values.get("train")
-    named = train.get("preset") if isinstance(train, dict) else None
-    for key, value in PRESETS.get(named, {}).items() if isinstance(named, str) else ():
-        yield f"train.{key}", value
+    for section, presets in PRESETS.items():
+        given = values.get(section)
+        if not isinstance(given, dict):
+            continue
+        named = given.get("preset")
+        for key, value in presets.get(named, {}).items() if isinstance(named, str) else ():
+            part = key.partition(".")[0]
+            if part == key or isinstance(given.get(part, {}), dict):  # else it is a mistake to name
+                yield f"{section}.{key}", value

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from hieno.config.azure import Azure
+from hieno.config.section import Section
 
 # Azure's rule for endpoints, kept everywhere so that a project can move there unchanged.
 Name = Annotated[
@@ -15,11 +18,7 @@ Name = Annotated[
 Percent = Annotated[int, Field(ge=1, le=100)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class Data(_Section):
+class Data(Section):
     """Where the chats are and how they are divided."""
 
     source: str = Field(
@@ -73,7 +72,7 @@ class Data(_Section):
     )
 
 
-class Train(_Section):
+class Train(Section):
     """How the model is fine-tuned."""
 
     preset: Literal["tutorial"] | None = Field(
@@ -169,7 +168,7 @@ class Train(_Section):
         return self
 
 
-class Package(_Section):
+class Package(Section):
     """How the tuned model is made ready to be served."""
 
     engine: Literal["auto", "openvino", "transformers", "vllm"] = Field(
@@ -188,7 +187,7 @@ class Package(_Section):
     )
 
 
-class Evaluate(_Section):
+class Evaluate(Section):
     """How the tuned model is compared with its base, and with the champion."""
 
     general: str = Field(
@@ -218,7 +217,7 @@ class Evaluate(_Section):
         return value
 
 
-class Gate(_Section):
+class Gate(Section):
     """What a model must hold to become champion; shares are 0..1."""
 
     min_gain: float = Field(
@@ -252,7 +251,7 @@ class Gate(_Section):
     )
 
 
-class Serve(_Section):
+class Serve(Section):
     """Limits of one running model."""
 
     max_new_tokens: int = Field(1024, ge=1, le=32768, description="most tokens one request may get")
@@ -260,7 +259,7 @@ class Serve(_Section):
     cache_gb: float = Field(2.0, gt=0, description="memory for the KV cache, in gigabytes")
 
 
-class Endpoint(_Section):
+class Endpoint(Section):
     """The address at which the model answers."""
 
     name: Name = Field("hieno", description="name of the endpoint")
@@ -296,7 +295,7 @@ class Endpoint(_Section):
         return value
 
 
-class Flow(_Section):
+class Flow(Section):
     """The generated flow: for prompt flow, or for its successor."""
 
     framework: Literal["promptflow", "agent-framework"] = Field(
@@ -309,7 +308,7 @@ class Flow(_Section):
     retries: int = Field(1, ge=0, le=20, description="times that a failed line is asked again")
 
 
-class Mlflow(_Section):
+class Mlflow(Section):
     """Where runs and versions are shown."""
 
     tracking_uri: str | None = Field(None, description="a server; default: a local database")
@@ -323,7 +322,7 @@ class Mlflow(_Section):
         return value
 
 
-class Config(_Section):
+class Config(Section):
     """A project, whole. Section and key names are those of `hieno.yaml` and of the flags."""
 
     name: Name = Field("my-model", description="the project's and the model's name")
@@ -341,6 +340,7 @@ class Config(_Section):
     endpoint: Endpoint = Endpoint()
     flow: Flow = Flow()
     mlflow: Mlflow = Mlflow()
+    azure: Azure = Azure()
 
     @field_validator("model")
     @classmethod

@@ -1,0 +1,1 @@
+"""Azure Machine Learning: the same verbs, with clusters and endpoints that are Azure's."""

@@ -1,0 +1,64 @@
+"""What Azure's libraries raise, as errors of ours with the next thing to type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any  # an exception of a library that is imported late
+
+from hieno.errors import AccessDenied, HienoError, MissingInput, Unreachable, UserError
+
+SIGN_IN = "`az login` signs you in; `az login --use-device-code` does so without a browser"
+LATER = "type the same command again: what is done already is found and kept"
+
+
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Raise our own error for whatever Azure's libraries raise while `doing` something."""
+    from azure.core.exceptions import AzureError
+
+    try:
+        yield
+    except AzureError as error:
+        raise explain(error, doing) from error
+
+
+def explain(error: Any, doing: str) -> HienoError:
+    """Return the error that says what did not work, why, and what to do."""
+    from azure.core.exceptions import ClientAuthenticationError
+
+    status = getattr(error, "status_code", None)
+    why = f"{doing}: {reason(error)}"
+    if isinstance(error, ClientAuthenticationError) or status == 401:
+        return AccessDenied(f"not signed in to Azure while {why}", hint=SIGN_IN)
+    if status == 403:
+        return AccessDenied(f"Azure refused {why}", hint=_role(str(error)))
+    if status is None or status in (408, 429) or status >= 500:
+        return Unreachable(f"Azure did not manage {why}", hint=LATER)
+    if status == 404:
+        return MissingInput(f"Azure knows no such thing while {why}", hint="`hieno azure up`")
+    if "quota" in why.lower():
+        return UserError(f"Azure refused {why}", hint="`hieno azure doctor` says what to ask for")
+    return UserError(f"Azure refused {why}", hint="`hieno azure doctor` looks for the cause")
+
+
+def reason(error: Any) -> str:
+    """Return Azure's own words in one line: the innermost code and message there is."""
+    told = getattr(error, "error", None)
+    while told is not None and getattr(told, "details", None):
+        told = told.details[0]
+    if told is not None and getattr(told, "message", None):
+        return f"{told.code}: {_line(told.message)}"
+    return _line(getattr(error, "message", None) or str(error))
+
+
+def _role(text: str) -> str:
+    found = re.search(r"action '([^']+)' over scope '([^']+)'", text)
+    if found is None:
+        return "`hieno azure doctor` names the role to ask for"
+    return f"ask for a role with {found[1]} on {found[2]}; `hieno azure doctor` names it"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:400]
