@@ -1,0 +1,93 @@
+"""`python -m emulator run -- COMMAND`: a command that believes it talks to Azure."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from emulator.cloud import Cloud
+from emulator.faults import KINDS
+from emulator.server import running
+from emulator.settings import Settings
+
+# what would lead around the proxy, or to somebody's real account
+_FOREIGN = (
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "AZURE_AUTHORITY_HOST",
+    "MSI_ENDPOINT",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command against a fresh emulated Azure; return its exit code."""
+    given = _parser().parse_args(arguments)
+    settings = Settings(
+        caller_roles=tuple(given.role) or Settings.caller_roles,
+        registered=not given.unregistered,
+        quota=dict(_limit(text) for text in given.quota),
+        grants_quota=not given.no_quota,
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="emulator-") as temporary,
+        running(given.folder or Path(temporary), settings) as cloud,
+    ):
+        for text in given.fault:
+            cloud.faults.add(text)
+        code = _run(cloud, given.command)
+        _report(cloud)
+    return code
+
+
+def _run(cloud: Cloud, command: list[str]) -> int:
+    kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    process = subprocess.Popen(command, env={**kept, **cloud.environment()})
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # the command got it as well, and decides what it means
+
+
+def _report(cloud: Cloud) -> None:
+    for target in dict.fromkeys(cloud.trace.refused):
+        print(f"emulator: refused a connection: {target}", file=sys.stderr)
+    for entry in cloud.ledger.running():
+        rate = "by the hour" if entry.by_the_hour else "a little"
+        print(
+            f"emulator: still billed {rate}: {entry.quantity} x {entry.meter}, {entry.resource}",
+            file=sys.stderr,
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m emulator", description=__doc__)
+    run = parser.add_subparsers(required=True).add_parser("run", help="run a command")
+    run.add_argument("--folder", type=Path, help="keep what the run writes: trace, logs, jobs")
+    kinds = "; ".join(f"{name}: {text}" for name, text in KINDS.items())
+    run.add_argument(
+        "--fault", action="append", default=[], help=f"'KIND at=PATTERN times=N'. {kinds}"
+    )
+    run.add_argument(
+        "--role", action="append", default=[], help="a role of the caller (else Owner)"
+    )
+    run.add_argument("--quota", action="append", default=[], help="FAMILY=CORES, over the defaults")
+    run.add_argument("--no-quota", action="store_true", help="refuse requests for more quota")
+    run.add_argument("--unregistered", action="store_true", help="no provider is registered yet")
+    run.add_argument("command", nargs="+", metavar="COMMAND")
+    return parser
+
+
+def _limit(text: str) -> tuple[str, int]:
+    family, _, cores = text.partition("=")
+    return family, int(cores)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Azure Resource Manager: the plane on which everything is made, changed, listed and removed."""

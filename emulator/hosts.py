@@ -1,0 +1,197 @@
+"""Who answers for which of Azure's names. Every call is recorded, and may meet a fault."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any  # Any: bodies are JSON
+from urllib.parse import parse_qsl, unquote
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from emulator.arm.errors import ArmError
+from emulator.trace import Exchange
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from emulator.cloud import Cloud
+    from emulator.faults import Fault
+
+_RECORDED = 1 << 19  # bytes of a body; longer ones are data, not calls
+
+# what these faults answer; `cut` answers nothing
+_ANSWERS = {
+    "conflict": ArmError(409, "Conflict", "Another operation is in progress on the resource."),
+    "throttle": ArmError(429, "TooManyRequests", "Too many requests; try again later."),
+    "unavailable": ArmError(503, "ServiceUnavailable", "The service is unavailable."),
+    "error": ArmError(500, "InternalServerError", "The service met an internal error."),
+    "missing-role": ArmError(
+        403,
+        "AuthorizationFailed",
+        "The client does not have authorization to perform this action. If access was recently"
+        " granted, please refresh your credentials.",
+    ),
+}
+
+
+class Hosts:
+    """Routes by host name pattern: an ASGI application for all of them."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._routes: dict[str, list[BaseRoute]] = {}
+        self._apps: dict[str, ASGIApp] = {}
+
+    def add(self, pattern: str, routes: Sequence[BaseRoute]) -> None:
+        """Answer `routes` under the host names that match; what was added first is tried first."""
+        self._routes.setdefault(pattern, []).extend(routes)
+
+    def mount(self, pattern: str, app: ASGIApp) -> None:
+        """Give the host names that match to an application."""
+        self._apps[pattern] = app
+
+    def routes(self, pattern: str) -> list[BaseRoute]:
+        """Return what was added for a pattern."""
+        return self._routes.get(pattern, [])
+
+    def knows(self, host: str) -> bool:
+        """Tell whether somebody answers under this name."""
+        patterns = (*self._apps, *self._routes)
+        return any(fnmatch.fnmatchcase(host.lower(), pattern) for pattern in patterns)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call (the interface of ASGI)."""
+        if scope["type"] != "http":
+            return
+        host = Headers(scope=scope).get("host", "").rsplit(":", 1)[0].lower()
+        call = _Recording(scope, host, receive, send)
+        fault = self._fault(call)
+        try:
+            if fault is None:
+                await self._answer(scope, host, call)
+            else:
+                await _fail(fault, scope, call)
+        except Exception:  # an ASGI server would hide what the emulator did wrong
+            traceback.print_exc()
+            await ArmError(
+                500, "EmulatorFailed", "The emulator failed; see its output."
+            ).response()(scope, call.receive, call.send)
+        finally:
+            self._cloud.trace.add(call.exchange(fault.kind if fault else ""))
+
+    async def _answer(self, scope: Scope, host: str, call: _Recording) -> None:
+        app = self._app(host)
+        if app is None:
+            await Response(status_code=421)(scope, call.receive, call.send)
+        else:
+            await app(scope, call.receive, call.send)
+
+    def _app(self, host: str) -> ASGIApp | None:
+        for pattern in self._routes:
+            if pattern not in self._apps:
+                self._apps[pattern] = application(self._routes[pattern])
+        matching = (app for name, app in self._apps.items() if fnmatch.fnmatchcase(host, name))
+        return next(matching, None)
+
+    def _fault(self, call: _Recording) -> Fault | None:
+        if call.host == "127.0.0.1":
+            return None
+        subject = f"{call.scope['method']}:{call.host}{call.path}"
+        kinds = (*_ANSWERS, "cut")
+        return next(
+            (found for kind in kinds if (found := self._cloud.faults.take(kind, subject))), None
+        )
+
+
+def application(routes: Sequence[BaseRoute]) -> ASGIApp:
+    """Return an application whose handlers may raise `ArmError`."""
+
+    async def refused(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ArmError)  # noqa: S101 - what the handler is registered for
+        return error.response()
+
+    return Starlette(routes=list(routes), exception_handlers={ArmError: refused})
+
+
+async def _fail(fault: Fault, scope: Scope, call: _Recording) -> None:
+    if fault.kind == "cut":
+        # the server closes the connection of an answer that is promised and does not come
+        head = {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-length", b"9")],
+        }
+        await call.send(head)
+        return
+    error = _ANSWERS[fault.kind]
+    seconds = fault.details.get(
+        "retry_after", "1" if fault.kind in ("throttle", "unavailable") else ""
+    )
+    headers = {"Retry-After": seconds} if seconds else {}
+    await error.response(headers)(scope, call.receive, call.send)
+
+
+@dataclass
+class _Recording:
+    """One call as it passes: what came in, what went out."""
+
+    scope: Scope
+    host: str
+    _receive: Receive
+    _send: Send
+    status: int = 0
+    sent: bytearray = field(default_factory=bytearray)
+    answered: bytearray = field(default_factory=bytearray)
+
+    @property
+    def path(self) -> str:
+        return unquote(self.scope["path"])
+
+    def __post_init__(self) -> None:
+        self._path = self.path  # an application may rewrite it for its own routing
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request" and len(self.sent) <= _RECORDED:
+            self.sent += message.get("body", b"")
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message["type"] == "http.response.body" and len(self.answered) <= _RECORDED:
+            self.answered += message.get("body", b"")
+        await self._send(message)
+
+    def exchange(self, fault: str) -> Exchange:
+        query = dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
+        headers = Headers(scope=self.scope)
+        secret = self.host.startswith("login.")
+        return Exchange(
+            self.scope["method"],
+            self.host,
+            self._path,
+            query,
+            self.status,
+            None if secret else _json(self.sent),
+            None if secret else _json(self.answered),
+            headers.get("user-agent", ""),
+            fault,
+        )
+
+
+def _json(body: bytearray) -> Any:
+    if not body or len(body) > _RECORDED:
+        return None
+    try:
+        return json.loads(bytes(body))
+    except ValueError:
+        return None
