@@ -27,11 +27,9 @@ class Results:
         print(f"{server:>10} {streams:>3}: {measured.rate:8.1f} tokens/s", file=sys.stderr)
 
     def ratio(self, server: str, other: str, streams: int) -> float | None:
-        """Return the median of the rounds' ratios."""
-        pairs = zip(
-            self.runs.get((server, streams), []), self.runs.get((other, streams), []), strict=True
-        )
-        ratios = [one.rate / two.rate for one, two in pairs]
+        """Return the median of the rounds' ratios, or None where one of them was not asked."""
+        ones, twos = (self.runs.get((name, streams), []) for name in (server, other))
+        ratios = [one.rate / two.rate for one, two in zip(ones, twos, strict=False)]
         return round(statistics.median(ratios), 3) if ratios else None
 
     def first(self, server: str, streams: int, share: float) -> float | None:
