@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         registered=not given.unregistered,
         quota=dict(_limit(text) for text in given.quota),
         grants_quota=not given.no_quota,
+        image_variables=dict(_pair(text) for text in given.image_variable),
     )
     with (
         tempfile.TemporaryDirectory(prefix="emulator-") as temporary,
@@ -78,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         "--role", action="append", default=[], help="a role of the caller (else Owner)"
     )
     run.add_argument("--quota", action="append", default=[], help="FAMILY=CORES, over the defaults")
+    run.add_argument(
+        "--image-variable", action="append", default=[], help="NAME=VALUE, set in every image"
+    )
     run.add_argument("--no-quota", action="store_true", help="refuse requests for more quota")
     run.add_argument("--unregistered", action="store_true", help="no provider is registered yet")
     run.add_argument("command", nargs="+", metavar="COMMAND")
@@ -85,8 +89,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _limit(text: str) -> tuple[str, int]:
-    family, _, cores = text.partition("=")
+    family, cores = _pair(text)
     return family, int(cores)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
 
 
 if __name__ == "__main__":

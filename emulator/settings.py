@@ -21,3 +21,4 @@ class Settings:
     registered: bool = True  # whether the subscription's resource providers are registered
     quota: Mapping[str, int] = field(default_factory=dict)  # family -> cores, over the defaults
     grants_quota: bool = True  # whether a quota request is approved
+    image_variables: Mapping[str, str] = field(default_factory=dict)  # what every image has

@@ -1,0 +1,119 @@
+"""Images of environments, for machines without Docker.
+
+Every image stands for the interpreter that runs the emulator: its packages are the image's,
+whatever the environment pins. What is made of an image is an environment of its own over that
+interpreter, so a `pip install` in a job touches nobody else; it starts from empty variables and an
+empty home, as a container does. A build reads the Dockerfile of a context and its wheels. Not
+proven here: that the pins of an environment can be installed, and what RUN does.
+"""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+import venv
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from emulator.arm.ids import ResourceId
+from emulator.arm.resources import Resource
+from emulator.ml import blobs, dockerfile
+from emulator.ml.dockerfile import CannotBuild
+
+if TYPE_CHECKING:
+    from emulator.cloud import Cloud
+
+# what a process needs of the machine to run at all, and how many threads it may use
+_KEPT = ("LANG", "LC_ALL", "SYSTEMROOT", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Image:
+    """What containers are made of."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = ()  # of its own, where the image is one that serves
+    wheels: tuple[Path, ...] = ()
+
+
+def build(cloud: Cloud, environment: Resource) -> Image:
+    """Return the image of an environment's version. Raises `CannotBuild` with what its log says."""
+    if fault := cloud.faults.take("build-image", environment.id.text):
+        raise CannotBuild(
+            fault.details.get("message", "pip failed: no matching distribution found")
+        )
+    known: Image | None = environment.private.get("image")
+    if known is None:
+        known = environment.private["image"] = _build(cloud, environment)
+    return known
+
+
+def interpreter(image: Image, folder: Path) -> Path:
+    """Make what stands for a container's file system; return its Python."""
+    venv.EnvBuilder(symlinks=os.name != "nt").create(folder)
+    own = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
+    below = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (own / "image.pth").write_text("".join(f"{path}\n" for path in sorted(below)), encoding="utf-8")
+    for wheel in image.wheels:
+        with zipfile.ZipFile(wheel) as packed:
+            packed.extractall(own)
+    scripts = "Scripts" if os.name == "nt" else "bin"
+    return folder / scripts / ("python.exe" if os.name == "nt" else "python")
+
+
+def variables(cloud: Cloud, image: Image, python: Path, home: Path) -> dict[str, str]:
+    """Return a new container's variables: the image's and the network's, nothing of the user's."""
+    home.mkdir(parents=True, exist_ok=True)
+    temporary = home / "tmp"
+    temporary.mkdir(exist_ok=True)
+    network = {
+        name: value
+        for name, value in cloud.environment().items()
+        if not name.startswith(("AZURE_", "EMULATOR_"))
+    }
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    machine = os.environ.get("PATH", os.defpath)
+    return {
+        **kept,
+        **network,
+        **cloud.settings.image_variables,
+        **image.environment,
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        "PATH": f"{python.parent}{os.pathsep}{machine}",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _build(cloud: Cloud, environment: Resource) -> Image:
+    properties = environment.properties
+    if text := properties.get("condaFile"):
+        _check_conda(text)
+    context = properties.get("build")
+    if not context:
+        if not properties.get("image"):
+            raise CannotBuild("the environment names neither an image nor a build context")
+        return Image()
+    workspace = ResourceId(environment.id.text.rsplit("/", 4)[0])
+    folder = cloud.folder / "images" / f"{environment.id.text.split('/')[-3]}-{environment.id.name}"
+    try:
+        blobs.resolve(cloud, workspace, context["contextUri"]).download(folder)
+    except FileNotFoundError as error:
+        raise CannotBuild(f"the build context {error} is empty") from None
+    stage = dockerfile.read(folder, context.get("dockerfilePath") or "Dockerfile")
+    wheels = tuple(sorted(folder.rglob("*.whl")))
+    return Image(stage.environment, (*stage.entrypoint, *stage.command), wheels)
+
+
+def _check_conda(text: str) -> None:
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise CannotBuild(f"the conda file is no YAML: {error}") from None
+    if not isinstance(found, dict) or not isinstance(found.get("dependencies"), list):
+        raise CannotBuild("the conda file has no list of dependencies")
