@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emulator.arm.kinds import Kinds
 from emulator.arm.operations import Operations
@@ -17,9 +18,12 @@ from emulator.faults import Faults
 from emulator.hosts import Hosts
 from emulator.ledger import Ledger
 from emulator.ml import MachineLearning
-from emulator.settings import Settings
+from emulator.settings import PROVIDERS, Settings
 from emulator.storage import Storage
 from emulator.trace import Trace
+
+if TYPE_CHECKING:
+    from emulator.arm.templates.execution import Templated
 
 REGION = "eastus2"  # where a resource is that names no region
 
@@ -36,6 +40,7 @@ class Cloud:
         self.kinds = Kinds()
         self.faults = Faults()
         self.retained: dict[str, Resource] = {}  # removed, and their names still taken
+        self.templated: list[Templated] = []
         self.operations = Operations(self.faults)
         self.ledger = Ledger()
         self.roles = Roles(self)
@@ -45,6 +50,8 @@ class Cloud:
         self.storage = Storage(self)
         self.ml = MachineLearning(self)
         self.tunnels: dict[str, int] = {}  # host name -> the port of a server with its own TLS
+        always = ("Microsoft.Authorization", "Microsoft.Resources")
+        self.registered = set(PROVIDERS if self.settings.registered else always)
         self.closing = ExitStack()  # whatever was started puts its end here
         self.tls_port = self.plain_port = self.proxy_port = 0  # set once they listen
 

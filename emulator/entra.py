@@ -22,6 +22,8 @@ MACHINE_LEARNING = (*MANAGEMENT, "https://ml.azure.com")
 
 LIFETIME = 3600
 
+_AZURE_CLI = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"  # the public client that people sign in with
+
 
 @dataclass(frozen=True)
 class Principal:
@@ -43,8 +45,15 @@ class Entra:
     _nodes: dict[str, str] = field(default_factory=dict)  # a compute node's secret -> object id
 
     def __post_init__(self) -> None:
-        self.caller = Principal(object_id("caller"), self.settings.caller, "caller", "User")
-        self.add(self.caller)
+        self.person = Principal(object_id("person"), _AZURE_CLI, "person", "User")
+        self.application = Principal(object_id("application"), self.settings.caller, "application")
+        for principal in self.callers:
+            self.add(principal)
+
+    @property
+    def callers(self) -> tuple[Principal, Principal]:
+        """Who is there from the beginning: a person (CLI, device code), and what has a secret."""
+        return self.person, self.application
 
     def add(self, principal: Principal) -> None:
         """Make a principal known; it can ask for tokens from now on."""
@@ -73,7 +82,7 @@ class Entra:
                 "oid": principal.id,
                 "sub": principal.id,
                 "appid": principal.client,
-                "idtyp": "user" if principal.type == "User" else "app",
+                **_kind(principal),
                 **claims,
             }
         )
@@ -126,6 +135,11 @@ class Entra:
 def object_id(seed: str) -> str:
     """Return the same made-up id for the same words."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"emulated:{seed.lower()}"))
+
+
+def _kind(principal: Principal) -> dict[str, str]:
+    person = {"idtyp": "user", "scp": "user_impersonation", "name": principal.name}
+    return person if principal.type == "User" else {"idtyp": "app"}
 
 
 def _unauthorized(code: str, message: str) -> ArmError:

@@ -106,20 +106,20 @@ def _for_secret(cloud: Cloud, form: Mapping[str, str]) -> Response:
 
 
 def _for_user(cloud: Cloud, form: Mapping[str, str], issuer: str) -> dict[str, Any]:
-    caller, now = cloud.entra.caller, int(time.time())
+    person, now = cloud.entra.person, int(time.time())
     about = {
         "aud": form.get("client_id", ""),
         "iss": issuer,
         "iat": now,
         "exp": now + LIFETIME,
-        "sub": caller.id,
-        "oid": caller.id,
+        "sub": person.id,
+        "oid": person.id,
         "tid": cloud.settings.tenant,
-        "preferred_username": "caller@emulated.example",
+        "preferred_username": "person@emulated.example",
     }
-    info = json.dumps({"uid": caller.id, "utid": cloud.settings.tenant}).encode()
+    info = json.dumps({"uid": person.id, "utid": cloud.settings.tenant}).encode()
     return {
-        **_bearer(cloud, caller, form),
+        **_bearer(cloud, person, form),
         "scope": form.get("scope", ""),
         "refresh_token": secrets.token_hex(16),
         "id_token": cloud.entra.sign(about),

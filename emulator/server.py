@@ -10,8 +10,9 @@ from pathlib import Path
 
 import uvicorn
 
-from emulator import certificates, proxy, services
+from emulator import certificates, services
 from emulator.cloud import Cloud
+from emulator.proxy import Proxy
 from emulator.settings import Settings
 
 _START_SECONDS = 30
@@ -78,12 +79,12 @@ class Listener:
                 if task.done():
                     task.result()
             await asyncio.sleep(0.01)
-        gate = await proxy.listen(self._cloud)
+        gate = Proxy(self._cloud)
         self._cloud.tls_port, self._cloud.plain_port = _port(tls), _port(plain)
-        self._cloud.proxy_port = gate.sockets[0].getsockname()[1]
+        self._cloud.proxy_port = await gate.start()
         self._ready.set()
         await self._stop.wait()
-        gate.close()
+        await gate.stop()
         tls.should_exit = plain.should_exit = True
         await asyncio.gather(*tasks)
 

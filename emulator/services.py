@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emulator import control, login, ml, storage
+from emulator import control, login, ml, prices, storage
 from emulator.arm import plane
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ def install(cloud: Cloud) -> None:
     cloud.hosts.add("127.0.0.1", login.node_routes(cloud))
     cloud.hosts.add("127.0.0.1", control.routes(cloud))
     plane.install(cloud)
+    prices.register(cloud)
     storage.register(cloud)
     ml.register(cloud)
     plane.mount(cloud)

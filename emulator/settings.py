@@ -9,6 +9,21 @@ TENANT = "11111111-1111-4111-8111-111111111111"
 SUBSCRIPTION = "00000000-0000-4000-8000-0000000000aa"
 
 
+PROVIDERS = (
+    "Microsoft.Authorization",
+    "Microsoft.Compute",
+    "Microsoft.ContainerRegistry",
+    "Microsoft.Insights",
+    "Microsoft.KeyVault",
+    "Microsoft.MachineLearningServices",
+    "Microsoft.ManagedIdentity",
+    "Microsoft.OperationalInsights",
+    "Microsoft.Quota",
+    "Microsoft.Resources",
+    "Microsoft.Storage",
+)
+
+
 @dataclass(frozen=True)
 class Settings:
     """One pretended Azure. The defaults are a paid subscription whose caller may do everything."""
@@ -20,5 +35,6 @@ class Settings:
     caller_roles: tuple[str, ...] = ("Owner", "Storage Blob Data Contributor")
     registered: bool = True  # whether the subscription's resource providers are registered
     quota: Mapping[str, int] = field(default_factory=dict)  # family -> cores, over the defaults
+    taken_names: tuple[str, ...] = ()  # names that somebody else in Azure holds, small
     grants_quota: bool = True  # whether a quota request is approved
     image_variables: Mapping[str, str] = field(default_factory=dict)  # what every image has

@@ -209,7 +209,7 @@ def register(cloud: Cloud) -> None:
     """Register storage accounts, and the gate before their blobs."""
     from emulator.blob_access import Gate
 
-    cloud.kinds.add(Kind(TYPE, fill=_fill, build=_build, remove=_remove, global_name=True))
+    cloud.kinds.add(Kind(TYPE, fill=_fill, build=_build, remove=_remove))
     cloud.hosts.mount(f"*.{SUFFIX}", Gate(cloud))
 
 

@@ -11,6 +11,8 @@ from typing import Any  # Any: bodies are JSON
 
 _GUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
+_OWN = (".api.azureml.ms", ".inference.ml.azure.com", ".blob.core.windows.net")
+
 
 @dataclass(frozen=True)
 class Exchange:
@@ -62,7 +64,10 @@ def _kind(exchange: Exchange) -> str:
     if "providers" in [word.lower() for word in words] or "resourcegroups" in exchange.path.lower():
         words = _without_names(words)
     version = exchange.query.get("api-version", "")
-    return f"{exchange.method} {exchange.host.split('.', 1)[1]} {'/'.join(words)} {version}".strip()
+    host = exchange.host
+    if host.endswith(_OWN):  # the first word is a region, an endpoint or an account
+        host = "*." + host.split(".", 1)[1]
+    return f"{exchange.method} {host} {'/'.join(words)} {version}".strip()
 
 
 def _without_names(words: list[str]) -> list[str]:

@@ -37,8 +37,8 @@ class Kind:
     remove: Callable[[Cloud, Resource], None] = nothing
     slow_removal: bool = False
     has_state: bool = True  # whether it has properties.provisioningState
+    stamped: bool = True  # whether it has systemData
     retained: bool = False  # whether a removed one keeps its name for a while (soft delete)
-    global_name: bool = False  # whether its name is unique in all of Azure
 
 
 class Kinds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any  # Any: resources are JSON
 
@@ -11,6 +12,7 @@ from emulator.arm.ids import ResourceId, canonical
 from emulator.arm.kinds import Kind
 from emulator.arm.operations import Operation
 from emulator.arm.resources import Resource, missing, now
+from emulator.settings import PROVIDERS
 
 if TYPE_CHECKING:
     from emulator.cloud import Cloud
@@ -32,6 +34,7 @@ def apply(cloud: Cloud, id: ResourceId, body: dict[str, Any]) -> Applied:
     id = ResourceId(canonical(id.text, cloud.kinds.words))
     kind = cloud.kinds.of(id)
     with cloud.resources.lock:
+        _require_registration(cloud, id)
         _require_parent(cloud, id)
         old = cloud.resources.get(id)
         if old is None:
@@ -39,7 +42,9 @@ def apply(cloud: Cloud, id: ResourceId, body: dict[str, Any]) -> Applied:
         else:
             id = old.id
             _refuse_busy(old)
-        resource = Resource(id, _body(id, body, old), old.private if old else {})
+        resource = Resource(id, _body(id, body), old.private if old else {})
+        if kind.stamped:
+            resource.body["systemData"] = _stamp(old)
         identities.fill(cloud, resource, old)
         kind.fill(cloud, resource, old)
         resource.busy = kind.build is not None
@@ -111,24 +116,38 @@ def _address(cloud: Cloud, id: ResourceId) -> str:
     return f"{cloud.subscription}/providers/{namespace}/locations/eastus2"
 
 
-def _body(id: ResourceId, sent: dict[str, Any], old: Resource | None) -> dict[str, Any]:
-    before = (old.body.get("systemData") or {}) if old else {}
-    moment = now()
+def _body(id: ResourceId, sent: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": id.text,
         "name": id.name,
         "type": id.type,
-        **{key: sent[key] for key in _SENT if sent.get(key) is not None},
-        "properties": dict(sent.get("properties") or {}),
-        "systemData": {
-            "createdAt": before.get("createdAt", moment),
-            "createdBy": "caller",
-            "createdByType": "User",
-            "lastModifiedAt": moment,
-            "lastModifiedBy": "caller",
-            "lastModifiedByType": "User",
-        },
+        **{key: deepcopy(sent[key]) for key in _SENT if sent.get(key) is not None},
+        "properties": deepcopy(sent.get("properties") or {}),
     }
+
+
+def _stamp(old: Resource | None) -> dict[str, str]:
+    moment = now()
+    before = old.body.get("systemData", {}) if old else {}
+    return {
+        "createdAt": before.get("createdAt", moment),
+        "createdBy": "caller",
+        "createdByType": "User",
+        "lastModifiedAt": moment,
+        "lastModifiedBy": "caller",
+        "lastModifiedByType": "User",
+    }
+
+
+def _require_registration(cloud: Cloud, id: ResourceId) -> None:
+    namespace = id.type.split("/", 1)[0]
+    if namespace in PROVIDERS and namespace not in cloud.registered:
+        raise ArmError(
+            409,
+            "MissingSubscriptionRegistration",
+            f"The subscription is not registered to use namespace '{namespace}'. See"
+            " https://aka.ms/rps-not-found for how to register subscriptions.",
+        )
 
 
 def _require_parent(cloud: Cloud, id: ResourceId) -> None:

@@ -9,10 +9,19 @@ import anyio.to_thread
 from starlette.datastructures import Headers, QueryParams
 from starlette.routing import Route
 
-from emulator.arm import generic, identities, retention, roles, subscriptions
+from emulator.arm import (
+    availability,
+    generic,
+    identities,
+    infrastructure,
+    retention,
+    roles,
+    subscriptions,
+)
 from emulator.arm.calls import route
 from emulator.arm.errors import ArmError
 from emulator.arm.ids import ResourceId, canonical, routing_path
+from emulator.arm.templates import deployments, stacks
 from emulator.entra import MANAGEMENT
 from emulator.hosts import application
 
@@ -29,18 +38,22 @@ _OPEN = "/metadata/endpoints"  # clients ask for it before they sign in
 
 def install(cloud: Cloud) -> None:
     """Register what the plane itself owns; the services add theirs to the same host."""
-    cloud.kinds.add(identities.KIND, roles.KIND, subscriptions.KIND)
+    cloud.kinds.add(identities.KIND, roles.KIND, subscriptions.KIND, *infrastructure.KINDS)
     cloud.hosts.add(HOST, _polls(cloud))
     cloud.hosts.add(HOST, cloud.quota.routes())
     cloud.hosts.add(HOST, cloud.roles.routes())
     cloud.hosts.add(HOST, retention.routes(cloud))
+    cloud.hosts.add(HOST, availability.routes(cloud))
     cloud.hosts.add(HOST, subscriptions.routes(cloud))
+    cloud.hosts.add(HOST, deployments.routes(cloud))
+    cloud.hosts.add(HOST, stacks.routes(cloud))
 
 
 def mount(cloud: Cloud) -> None:
     """Put the plane on its host; what services added is tried before what answers for anything."""
-    for role in cloud.settings.caller_roles:
-        cloud.roles.grant(cloud.entra.caller, role, cloud.subscription)
+    for principal in cloud.entra.callers:
+        for role in cloud.settings.caller_roles:
+            cloud.roles.grant(principal, role, cloud.subscription)
     routes = [*cloud.hosts.routes(HOST), *generic.routes(cloud)]
     cloud.hosts.mount(HOST, Plane(cloud, application(routes)))
 

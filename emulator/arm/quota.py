@@ -53,6 +53,7 @@ class Quota:
         self._cloud = cloud
         self._limits: dict[tuple[str, str], int] = {}
         self._uses: dict[str, Use] = {}
+        self._asked: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
     def take(
@@ -112,6 +113,7 @@ class Quota:
             route("GET", f"{_LOCATION}/vmsizes", self._sizes),
             route("GET", f"{_QUOTAS}/quotas/{{name}}", self._shown),
             route("PUT PATCH", f"{_QUOTAS}/quotas/{{name}}", self._request),
+            route("GET", f"{_QUOTAS}/quotarequests", self._requests),
         ]
 
     def _same(self, use: Use, region: str, family: str) -> bool:
@@ -145,8 +147,11 @@ class Quota:
     def _request(self, call: Call) -> Response:
         family, region = _family(call.names["name"]), _region(call)
         wanted = int(call.body["properties"]["limit"]["value"])
+        asked = {"name": family, "limit": wanted, "state": "InProgress"}
+        self._asked.append(asked)
 
         def work() -> Any:
+            asked["state"] = "Failed"
             refused = self._cloud.faults.take("refuse-quota", family)
             if refused or not self._cloud.settings.grants_quota:
                 message = (
@@ -154,12 +159,16 @@ class Quota:
                 )
                 raise ArmError(400, "QuotaNotAvailableForResource", message)
             self._limits[(region, family.lower())] = wanted
+            asked["state"] = "Succeeded"
 
         address = f"{self._cloud.subscription}/providers/Microsoft.Quota"
         operation = self._cloud.operations.start(call.path, address, work)
         body = _quota(call, family, wanted)
         body["properties"]["provisioningState"] = "InProgress"
         return JSONResponse(body, 202, headers=operation.headers())
+
+    def _requests(self, call: Call) -> Response:
+        return JSONResponse({"value": [_asked_for(call, one) for one in self._asked]})
 
 
 def cores_of(size: Size, instances: int, *, endpoint: bool) -> int:
@@ -183,6 +192,13 @@ def _region(call: Call) -> str:
         )
         raise ArmError(400, "LocationNotAvailableForResourceType", message)
     return region
+
+
+def _asked_for(call: Call, asked: dict[str, Any]) -> dict[str, Any]:
+    limit = {"limitObjectType": "LimitValue", "value": asked["limit"]}
+    one = {"name": {"value": asked["name"]}, "limit": limit, "provisioningState": asked["state"]}
+    properties = {"provisioningState": asked["state"], "value": [one]}
+    return {"id": call.path, "type": "Microsoft.Quota/quotaRequests", "properties": properties}
 
 
 def _quota(call: Call, family: str, limit: int) -> dict[str, Any]:

@@ -241,7 +241,6 @@ def _fill(cloud: Cloud, resource: Resource, old: Resource | None) -> None:
                 "Tenant ID, application ID, principal ID, and scope are not allowed to be updated."
             )
             raise ArmError(400, "RoleAssignmentUpdateNotPermitted", message)
-    resource.body.pop("systemData", None)
     moment = now()
     resource.properties.setdefault("principalType", "ServicePrincipal")
     resource.properties.update(
@@ -276,4 +275,4 @@ def _fits(action: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(action.lower(), pattern.lower())
 
 
-KIND = Kind("Microsoft.Authorization/roleAssignments", fill=_fill, has_state=False)
+KIND = Kind("Microsoft.Authorization/roleAssignments", fill=_fill, has_state=False, stamped=False)

@@ -14,24 +14,11 @@ from emulator.arm.ids import GROUP_TYPE, ResourceId
 from emulator.arm.kinds import Kind
 from emulator.arm.resources import Resource
 from emulator.arm.skus import REGIONS, sizes_in
+from emulator.settings import PROVIDERS
 
 if TYPE_CHECKING:
     from emulator.cloud import Cloud
 
-PROVIDERS = (
-    "Microsoft.Authorization",
-    "Microsoft.Compute",
-    "Microsoft.ContainerRegistry",
-    "Microsoft.Insights",
-    "Microsoft.KeyVault",
-    "Microsoft.MachineLearningServices",
-    "Microsoft.ManagedIdentity",
-    "Microsoft.OperationalInsights",
-    "Microsoft.Quota",
-    "Microsoft.Resources",
-    "Microsoft.Storage",
-)
-_ALWAYS = ("Microsoft.Authorization", "Microsoft.Resources")
 _SUBSCRIPTION = "/subscriptions/{subscription}"
 
 
@@ -46,22 +33,20 @@ def fill_group(cloud: Cloud, resource: Resource, old: Resource | None) -> None:
             f" exists in location '{old.region}'."
         )
         raise ArmError(409, "InvalidResourceGroupLocation", message)
-    resource.body.pop("systemData", None)
 
 
-KIND = Kind(GROUP_TYPE, fill=fill_group, slow_removal=True)
+KIND = Kind(GROUP_TYPE, fill=fill_group, slow_removal=True, stamped=False)
 
 
 def routes(cloud: Cloud) -> list[Route]:
     """Return the routes for the subscription and what it holds."""
-    registered = set(PROVIDERS if cloud.settings.registered else _ALWAYS)
 
     def provider(name: str) -> dict[str, Any]:
         found = next((one for one in PROVIDERS if one.lower() == name.lower()), None)
         if found is None:
             message = f"The resource namespace '{name}' is invalid."
             raise ArmError(404, "InvalidResourceNamespace", message)
-        state = "Registered" if found in registered else "NotRegistered"
+        state = "Registered" if found in cloud.registered else "NotRegistered"
         return {
             "id": f"{cloud.subscription}/providers/{found}",
             "namespace": found,
@@ -95,7 +80,7 @@ def routes(cloud: Cloud) -> list[Route]:
 
     def register(call: Call) -> Response:
         found = provider(call.names["namespace"])
-        registered.add(found["namespace"])
+        cloud.registered.add(found["namespace"])
         return JSONResponse(provider(found["namespace"]))
 
     def groups(call: Call) -> Response:

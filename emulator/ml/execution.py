@@ -187,7 +187,7 @@ def _azure_variables(cloud: Cloud, work: Work) -> dict[str, str]:
     workspace = cloud.resources.require(work.workspace)
     _, _, subscription, _, group, *_ = work.workspace.text.split("/")
     run, cluster = work.run, cloud.resources.require(work.cluster)
-    principal = principal_of(cloud, cluster) or cloud.entra.caller
+    principal = principal_of(cloud, cluster) or cloud.entra.person
     return {
         "AZUREML_RUN_ID": run.id,
         "AZUREML_EXPERIMENT_NAME": run.experiment,

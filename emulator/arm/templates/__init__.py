@@ -1,0 +1,1 @@
+"""The language of ARM templates: expressions, functions, and what a template comes to."""
