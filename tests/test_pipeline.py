@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from hieno.files import digest_file
 from hieno.pipeline import StageResult
 from hieno.project import Project, open_project
 from hieno.registry.trace import trace
+from hieno.registry.versions import aliases, versions
 
 QUESTIONS = [("Who is the captain?", "Vieno"), ("What is the word?", "tamarind")]
 
@@ -76,7 +77,13 @@ endpoint:
     pipeline.down(opened)
 
 
-def write_chats(path: Path, endings: list[str], *, repeats: int) -> None:
+def write_chats(
+    path: Path,
+    endings: list[str],
+    *,
+    repeats: int,
+    facts: Sequence[tuple[str, str]] = QUESTIONS,
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [
         {
@@ -88,7 +95,7 @@ def write_chats(path: Path, endings: list[str], *, repeats: int) -> None:
         }
         for i in range(repeats)
         for ending in endings
-        for question, answer in QUESTIONS
+        for question, answer in facts
     ]
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
 
@@ -195,6 +202,57 @@ def test_a_model_that_learnt_nothing_is_not_served(project: Project) -> None:
         "version 1 may not serve: not better than its base: right answers 0% -> 0%"
     )
     assert control.status(project.endpoint) is None
+
+
+@pytest.mark.slow  # a training or two and their evaluations
+def test_a_model_that_learnt_wrong_answers_leaves_the_champion_where_it_is(
+    project: Project,
+) -> None:
+    endings = [" Please.", " Say it.", " Well?", " Quickly?"]
+    write_chats(project.root / "data" / "test.jsonl", endings, repeats=8)
+    wrong = [(QUESTIONS[0][0], QUESTIONS[1][1]), (QUESTIONS[1][0], QUESTIONS[0][1])]
+    endings = ["", " Please tell me.", " Today?"]
+    write_chats(project.root / "data" / "shuffled.jsonl", endings, repeats=7, facts=wrong)
+    keep = {"data.near_duplicates": "keep"}
+    right = run(open_project(project.root, flags=keep), "register")
+    assert right[-2].details["verdict"]["word"] == "better"
+    assert right[-2].details["gate"]["notes"] == []  # chats enough for a proof
+
+    shuffled = open_project(project.root, flags={**keep, "data.source": "data/shuffled.jsonl"})
+    for _ in range(2):  # the gate says no again, without doing anything again
+        with pytest.raises(GateFailed) as caught:
+            run(shuffled, "register")
+    assert caught.value.message.startswith(
+        "version 2 may not serve; version 1 stays champion: not better than its base: "
+    )
+    assert "it mixes facts up" in caught.value.message
+    assert "behind the champion" in caught.value.message
+    assert pipeline.status(shuffled)[4].details["verdict"]["word"] == "worse"
+    assert aliases(project.registry) == {"champion": 1, "challenger": 2}
+
+    forced = pipeline.run(shuffled, until="register", force=True, reporter=Told())[-1]
+    assert forced.summary == "tiny-one version 3, champion, forced past the gate"
+    waived = versions(project.registry)[2].lineage["gate"]["waiver"]
+    assert "; ".join(waived["reasons"]) in caught.value.message
+    assert set(states(run(shuffled, "register")).values()) == {"current"}
+
+
+@pytest.mark.slow  # a training or two and their evaluations
+def test_a_model_that_forgot_is_refused_and_the_gate_names_it(project: Project) -> None:
+    general = [
+        {"messages": [{"role": "user", "content": f"What is {n} plus {n}?"}], "answers": [f"{n}"]}
+        for n in range(60)
+    ]
+    path = project.root / "data" / "general.jsonl"
+    path.write_text("\n".join(map(json.dumps, general)), encoding="utf-8")
+    forgetful = open_project(project.root, flags={"evaluate.general": "data/general.jsonl"})
+    gate = run(forgetful, "evaluate")[-1].details["gate"]
+    assert not gate["passed"]
+    named = [reason.partition(" 0%")[0].partition(" 6.")[0] for reason in gate["reasons"]]
+    assert named == [
+        "it forgot: loss on general text",
+        "facts leak: general answers that hold a fact of the chats",
+    ]
 
 
 def test_a_plan_says_what_training_will_take_and_trains_nothing(project: Project) -> None:

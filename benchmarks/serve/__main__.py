@@ -6,8 +6,10 @@ turns; the ratios are medians over the rounds. MLflow's own settings are its def
 its one-minute limit on a request is lifted, which 32 requests at once would not meet everywhere.
 
 Environment: MODEL (demo), TOKENS (64), PROMPT (100 tokens), ROUNDS (3), STREAMS (1,8,32; the
-ratios need these three), PAIRS (100 short requests for what the gateway adds), MINUTES (10: a
-round that would end later is not begun), SERVERS (mlflow,hieno,engine,gateway: all of them).
+ratios need these three), WEIGHTS (fp32; int8 is the same checkpoint made smaller, which
+`package.weights: auto` allows where it answers as well), PAIRS (100 short requests for what the
+gateway adds), MINUTES (10: a round that would end later is not begun), SERVERS
+(mlflow,hieno,engine,gateway: all of them).
 """
 
 from __future__ import annotations
@@ -26,7 +28,16 @@ from pathlib import Path
 from benchmarks.serve import questions, servers
 from benchmarks.serve.prompts import Prompts
 from benchmarks.serve.results import Results, summary, table
-from benchmarks.serve.settings import ALONE, MINUTES, PROMPT, ROUNDS, SERVERS, STREAMS, TOKENS
+from benchmarks.serve.settings import (
+    ALONE,
+    MINUTES,
+    PROMPT,
+    ROUNDS,
+    SERVERS,
+    STREAMS,
+    TOKENS,
+    WEIGHTS,
+)
 
 
 def main() -> None:
@@ -86,7 +97,7 @@ def conditions(root: Path) -> None:
     from hieno.machine import speed
     from hieno.serve.engines import choose_engine
 
-    rates, chosen = speed(), choose_engine(root)
+    rates, chosen = speed(), choose_engine(root, weights=WEIGHTS)
     print(
         f"python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, ",
         end="",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.serve.settings import STREAMS, TOKENS
+from benchmarks.serve.settings import STREAMS, TOKENS, WEIGHTS
 
 if TYPE_CHECKING:
     from hieno.serve.engines import Engine
@@ -44,7 +44,7 @@ def package() -> Path:
             print(line, file=sys.stderr)
 
     root = pull(os.environ.get("MODEL", "demo"), reporter=Quiet())
-    convert_base(root, engine=choose_engine("auto"), weights="fp32", say=Quiet().say)
+    convert_base(root, engine=choose_engine("auto"), weights=WEIGHTS, say=Quiet().say)
     return root
 
 
@@ -113,7 +113,8 @@ def endpoint(root: Path, folder: Path) -> Iterator[Endpoint]:
 
     most = str(max(64, *STREAMS))
     command = python_module("hieno.serve", str(root), "--port", "{port}", "--name", "bench")
-    spec = DeploymentSpec("1", (*command, "--max-requests", most), root=str(root))
+    command += ["--weights", WEIGHTS, "--max-requests", most]
+    spec = DeploymentSpec("1", tuple(command), root=str(root))
     place = folder / "bench"
     say = lambda line: print(line, file=sys.stderr)  # noqa: E731
     try:
@@ -131,7 +132,8 @@ def engine(root: Path) -> Iterator[Engine]:
     from hieno.config import Serve
     from hieno.serve.engines import open_engine
 
-    opened = open_engine(root, settings=Serve(max_requests=max(64, *STREAMS)))
+    settings = Serve(max_requests=max(64, *STREAMS))
+    opened = open_engine(root, weights=WEIGHTS, settings=settings)
     try:
         yield opened
     finally:

@@ -51,6 +51,14 @@ def slots(endpoint: Endpoint) -> int:
     return int(httpx.get(f"http://127.0.0.1:{port}/health").json()["in_flight"])
 
 
+def measured(endpoint: Endpoint) -> dict[str, psutil.Process]:
+    """Return the processes whose memory may not grow; an engine may have one of its own."""
+    container = psutil.Process(endpoint.container().pid)
+    gateway = psutil.Process(endpoint.gateway().pid)
+    engines = {f"engine {each.pid}": each for each in container.children(recursive=True)}
+    return {"gateway": gateway, "container": container, **engines}
+
+
 def slope(sizes: list[tuple[float, int]]) -> float:
     """Return by how much of itself a size grows in an hour (least squares)."""
     times = [when / 3600 for when, _ in sizes]
@@ -66,7 +74,7 @@ def test_minute_of_mixed_load_loses_mixes_and_keeps_nothing(
 ) -> None:
     endpoint.deploy(of(tiny_model, "1"), limits=LIMITS, wait=300)
     expected = references(endpoint)
-    processes = [psutil.Process(endpoint.gateway().pid), psutil.Process(endpoint.container().pid)]
+    processes = list(measured(endpoint).values())
     ends = time.monotonic() + LOAD_SECONDS
     with Mixture(endpoint, expected, clients=4, pause=0.3) as mixture:
         mixture.more(60)
@@ -88,10 +96,7 @@ def test_hour_of_mixed_load_loses_mixes_and_keeps_nothing(
 ) -> None:
     endpoint.deploy(of(tiny_model, "1"), limits=LIMITS, wait=300)
     expected = references(endpoint)
-    named = {
-        "gateway": psutil.Process(endpoint.gateway().pid),
-        "container": psutil.Process(endpoint.container().pid),
-    }
+    named = measured(endpoint)
     sizes: dict[str, list[tuple[float, int]]] = {name: [] for name in named}
     began = time.monotonic()
     with Mixture(endpoint, expected, clients=8, pause=0.05) as mixture:

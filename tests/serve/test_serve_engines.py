@@ -289,6 +289,12 @@ class Breaking:
             raise ValueError("broken")
         return [(request, Token(1)) for request in self.requests]
 
+    def alive(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        return
+
 
 def test_a_request_that_the_engine_refuses_ends_alone(capfd: pytest.CaptureFixture[str]) -> None:
     worker = Worker("breaking", Breaking())

@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serving import Client, error_of, run
 
 from hieno.config import Serve
+from hieno.errors import HienoError
 from hieno.serve import Completion, generate_all
 from hieno.serve.answer import complete
-from hieno.serve.engines import Engine, Sampling, choose_engine, open_engine
+from hieno.serve.engines import Engine, EngineFailed, Sampling, choose_engine, open_engine
+from hieno.serve.engines.openvino import open_openvino
 from hieno.serve.model import Model, read_model
 from hieno.templates import render_prompt
 
 pytest.importorskip("openvino_genai")
 
 SETTINGS = Serve(cache_gb=1, max_requests=4)
+PROCESS = "hieno.serve.engines.openvino_process"
 GREEDY = Sampling(max_new_tokens=8, ignore_eos=True)
 
 
@@ -289,3 +294,68 @@ def test_two_thousand_schemas_leave_the_engine_alive(
     client: Client, schema: dict[str, Any]
 ) -> None:
     any_accepted_schema_leaves_the_engine_alive(client, schema)
+
+
+def process_of(engine: Engine) -> psutil.Process:
+    """Return the process that holds the engine's model: the youngest of ours that does."""
+    held = [p for p in psutil.Process().children() if PROCESS in p.cmdline()]
+    return max(held, key=lambda process: process.create_time())
+
+
+def test_the_model_is_held_by_a_process_that_an_interrupt_leaves_alone_and_that_ends_with_it(
+    package: Path, converted: Model, prompts: list[list[int]]
+) -> None:
+    opened = open_engine(package, settings=SETTINGS, model=converted)
+    process = process_of(opened)
+    process.send_signal(signal.SIGINT)
+    assert alone(opened, converted, prompts[0]).finish_reason == "length"
+    opened.close()
+    assert not process.is_running()
+
+
+def test_a_process_that_is_killed_ends_who_waits_and_is_not_healthy(
+    package: Path, converted: Model, prompts: list[list[int]]
+) -> None:
+    opened = open_engine(package, settings=SETTINGS, model=converted)
+
+    async def ask() -> None:
+        endless = Sampling(max_new_tokens=10**6, ignore_eos=True)
+        async with aclosing(opened.generate(prompts[0], endless)) as tokens:
+            await anext(tokens)
+            process_of(opened).kill()
+            async for _ in tokens:
+                pass
+
+    with pytest.raises(EngineFailed, match="the model has stopped"):
+        run(ask())
+    assert not opened.healthy()
+    opened.close()
+
+
+def test_a_process_that_is_killed_while_nobody_asks_is_found_out(
+    package: Path, converted: Model
+) -> None:
+    opened = open_engine(package, settings=SETTINGS, model=converted)
+    assert opened.healthy()
+    process = process_of(opened)
+    process.kill()
+    psutil.wait_procs([process])
+    assert not opened.healthy()
+    opened.close()
+
+
+def test_a_folder_that_openvino_cannot_load_is_one_error(
+    tmp_path: Path, package: Path, converted: Model, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(HienoError, match="before the model was loaded") as caught:
+        open_openvino(tmp_path, converted, SETTINGS)
+    assert "`--engine transformers` always works" in caught.value.hint
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_request_that_openvino_refuses_ends_alone(
+    openvino: Engine, converted: Model, prompts: list[list[int]]
+) -> None:
+    with pytest.raises(EngineFailed, match="the engine refuses this request"):
+        alone(openvino, converted, prompts[0], replace(GREEDY, repetition_penalty=-1.0))
+    assert alone(openvino, converted, prompts[0]).finish_reason == "length"

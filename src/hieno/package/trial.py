@@ -29,10 +29,12 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
 
     began = time.monotonic()
     loaded: list[float] = []
+    held: list[int] = []
 
     def on_progress(done: int, total: int) -> None:
         if not done:
             loaded.append(time.monotonic())
+        held.append(_memory())
 
     answers = answer_chats(
         Path(asked["root"]),
@@ -55,20 +57,16 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
         ],
         "load_seconds": ready - began,
         "seconds": max(time.monotonic() - ready, 1e-6),
-        "memory": _most_memory(),
+        "memory": max(held, default=0),
     }
 
 
-def _most_memory() -> int:
-    """Return the most bytes of memory that this process has held."""
-    if sys.platform == "win32":
-        import psutil
+def _memory() -> int:
+    """Return the bytes of memory that this process and the engine's hold."""
+    import psutil
 
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(held if sys.platform == "darwin" else held * 1024)
+    this = psutil.Process()
+    return sum(each.memory_info().rss for each in (this, *this.children(recursive=True)))
 
 
 if __name__ == "__main__":

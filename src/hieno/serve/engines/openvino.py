@@ -1,126 +1,133 @@
-"""OpenVINO GenAI on CPUs: continuous batching, paged KV cache, shared prefixes."""
+"""OpenVINO GenAI on CPUs: continuous batching, paged KV cache, shared prefixes.
+
+Its step holds Python's interpreter lock from beginning to end, a third of a second where prompts
+come in. In our process nobody could be answered or refused meanwhile, so it has one of its own.
+"""
 
 from __future__ import annotations
 
 import itertools
-import secrets
-from dataclasses import dataclass
+import json
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any  # openvino_genai ships no types
+from typing import Any  # JSON
 
 from hieno.config import Serve
-from hieno.serve.engines import Engine, EngineFailed, Sampling, Token
+from hieno.errors import HienoError
+from hieno.processes import python_module
+from hieno.serve.engines import Engine, EngineFailed, Token
 from hieno.serve.engines.worker import Outcome, Request, Worker
 from hieno.serve.model import Model
 
+END_SECONDS = 10.0  # more than the longest step
+
 
 def open_openvino(folder: Path, model: Model, settings: Serve) -> Engine:
-    """Load a converted model; the number of threads and the arithmetic are OpenVINO's choice."""
-    import openvino_genai
+    """Load a converted model; the number of threads and the arithmetic are OpenVINO's choice.
 
-    scheduler = openvino_genai.SchedulerConfig()
-    # In GiB; whole ones are all that the scheduler takes.
-    scheduler.cache_size = max(1, round(settings.cache_gb))
-    scheduler.enable_prefix_caching = True
-    scheduler.max_num_seqs = settings.max_requests
-    # A long prompt enters in pieces of the default 256 tokens, between which everybody else gets
-    # the next token. That changes no answer: `read_model` keeps LongRoPE below its switch.
-    pipeline = openvino_genai.ContinuousBatchingPipeline(folder, scheduler, "CPU")
-    return Worker("openvino", _Pipeline(pipeline, model.stop_ids), constrains=True)
+    Raises `HienoError` where it cannot be loaded.
+    """
+    process = subprocess.Popen(
+        python_module("hieno.serve.engines.openvino_process"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    pipeline = _Pipeline(process)
+    order = {
+        "folder": str(folder),
+        # In GiB; whole ones are all that the scheduler takes.
+        "cache_size": max(1, round(settings.cache_gb)),
+        "max_num_seqs": settings.max_requests,
+        "stop_ids": sorted(model.stop_ids),
+    }
+    try:
+        pipeline.exchange(order)
+    except BaseException as error:
+        pipeline.close()
+        if not isinstance(error, _Gone):
+            raise
+        raise HienoError(
+            f"OpenVINO ended with exit code {process.returncode} before the model was loaded",
+            hint="the lines above say why; `--engine transformers` always works",
+        ) from None
+    return Worker("openvino", pipeline, constrains=True)
 
 
-@dataclass
-class _Running:
-    request: Request
-    handle: Any
-    tokens: int = 0
+class _Gone(Exception):
+    """The process has ended: there will be no answer."""
 
 
 class _Pipeline:
-    """The backend: the pipeline batches by itself, we hold one handle for each request."""
+    """The backend: a line of JSON with who comes and goes, for a line with a step's tokens."""
 
-    def __init__(self, pipeline: Any, stop_ids: frozenset[int]) -> None:
-        self._pipeline = pipeline
-        self._stop_ids = stop_ids
-        self._running: dict[Request, _Running] = {}
-        self._ids = itertools.count()
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise ValueError("a process without pipes cannot be spoken to")
+        self._process = process
+        self._ear, self._mouth = process.stdin, process.stdout
+        self._numbers = itertools.count()
+        self._running: dict[int, Request] = {}
+        self._come: list[tuple[int, Sequence[int], dict[str, Any]]] = []
+        self._gone: list[int] = []
+        self._busy = False
 
     def add(self, request: Request) -> None:
-        import numpy
-        from openvino import Tensor
-
-        prompt = Tensor(numpy.array([request.prompt], dtype=numpy.int64))
-        how = _generation_config(request.sampling, self._stop_ids)
-        handle = self._pipeline.add_request(next(self._ids), prompt, how)
-        self._running[request] = _Running(request, handle)
+        number = next(self._numbers)
+        self._running[number] = request
+        self._come.append((number, request.prompt, asdict(request.sampling)))
 
     def cancel(self, request: Request) -> None:
-        running = self._running.pop(request, None)
-        if running is not None:
-            running.handle.cancel()
+        for number, running in self._running.items():
+            if running is request:
+                del self._running[number]
+                self._gone.append(number)
+                return
 
     def busy(self) -> bool:
         # Also after the last cancellation: only a step gives its cache blocks back.
-        return bool(self._running) or bool(self._pipeline.has_non_finished_requests())
+        return bool(self._running or self._gone) or self._busy
 
     def step(self) -> list[tuple[Request, Outcome]]:
         if not self.busy():
             return []
-        self._pipeline.step()
+        told = self.exchange({"come": self._come, "gone": self._gone})
+        self._come, self._gone, self._busy = [], [], told["busy"]
         outcomes: list[tuple[Request, Outcome]] = []
-        for running in list(self._running.values()):
-            outcomes.extend((running.request, outcome) for outcome in self._read(running))
+        for number, token_id, finish in told["tokens"]:
+            outcomes.append((self._running[number], Token(token_id, finish)))
+            if finish:
+                del self._running[number]
+        for number, message, hint in told["failures"]:
+            if request := self._running.pop(number, None):  # else it left as it came
+                outcomes.append((request, EngineFailed(message, hint=hint)))
         return outcomes
 
-    def _read(self, running: _Running) -> list[Outcome]:
-        from openvino_genai import GenerationStatus
+    def alive(self) -> bool:
+        return self._process.poll() is None
 
-        outcomes: list[Outcome] = []
-        ended = running.handle.get_status() != GenerationStatus.RUNNING
-        while running.handle.can_read():
-            for output in running.handle.read().values():
-                for token_id in output.generated_ids:
-                    running.tokens += 1
-                    outcomes.append(self._token(running, int(token_id)))
-        if ended:
-            del self._running[running.request]
-            last = outcomes[-1] if outcomes else None
-            if not (isinstance(last, Token) and last.finish):
-                outcomes.append(
-                    EngineFailed(
-                        "the prompt and its answer do not fit the KV cache",
-                        hint="shorten the conversation, or raise serve.cache_gb",
-                    )
-                )
-        return outcomes
+    def close(self) -> None:
+        """End the process: it leaves when nobody speaks to it any more."""
+        with suppress(OSError):  # what was still to be written has nobody to read it
+            self._ear.close()
+        self._mouth.close()
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
-    def _token(self, running: _Running, token_id: int) -> Token:
-        sampling = running.request.sampling
-        if token_id in self._stop_ids and not sampling.ignore_eos:
-            return Token(token_id, "stop")
-        if running.tokens >= sampling.max_new_tokens:
-            return Token(token_id, "length")
-        return Token(token_id)
-
-
-def _generation_config(sampling: Sampling, stop_ids: frozenset[int]) -> Any:
-    import openvino_genai
-
-    config = openvino_genai.GenerationConfig()
-    config.max_new_tokens = sampling.max_new_tokens
-    config.repetition_penalty = sampling.repetition_penalty
-    config.ignore_eos = sampling.ignore_eos
-    config.eos_token_id = min(stop_ids, default=-1)
-    config.stop_token_ids = set() if sampling.ignore_eos else set(stop_ids)
-    config.do_sample = not sampling.greedy
-    if not sampling.greedy:
-        config.temperature = sampling.temperature
-        config.top_p = sampling.top_p
-        if sampling.top_k:
-            config.top_k = sampling.top_k
-        config.rng_seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
-    if sampling.json_schema is not None:
-        config.structured_output_config = openvino_genai.StructuredOutputConfig(
-            json_schema=sampling.json_schema
-        )
-    return config
+    def exchange(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Send a line and return the answer; raise `_Gone` where the process has ended."""
+        try:
+            self._ear.write(json.dumps(message).encode() + b"\n")
+            self._ear.flush()
+        except OSError:
+            raise _Gone from None
+        line = self._mouth.readline()
+        if not line.endswith(b"\n"):
+            raise _Gone
+        answer: dict[str, Any] = json.loads(line)
+        return answer

@@ -97,6 +97,12 @@ class _Batches:
             traceback.print_exc(file=sys.stderr)
             return self._abandon()
 
+    def alive(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        return
+
     def _start_batch(self) -> None:
         taken = self._take()
         if not taken:

@@ -50,6 +50,14 @@ class Backend(Protocol):
         """Compute one step for whoever is due; an exception means the model is lost."""
         ...
 
+    def alive(self) -> bool:
+        """Tell whether the model is still there; any thread may ask."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the model, after the last step."""
+        ...
+
 
 class Worker:
     """An engine made of a backend and the thread that steps it."""
@@ -84,8 +92,9 @@ class Worker:
             self._leave(request)
 
     def healthy(self) -> bool:
-        """Tell whether the thread still answers."""
-        return not self._failed and not self._closing
+        """Tell whether the thread still answers and has its model."""
+        backend = self._backend
+        return not (self._failed or self._closing or backend is None) and backend.alive()
 
     def close(self) -> None:
         """End the thread after its current step and let go of the model."""
@@ -93,7 +102,9 @@ class Worker:
             self._closing = True
             self._changed.notify()
         self._thread.join()
-        self._backend = None
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None
 
     def _enter(self, request: Request) -> None:
         with self._changed:
