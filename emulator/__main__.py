@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from emulator.cloud import Cloud
+from emulator.contract import deviations
 from emulator.faults import KINDS
 from emulator.server import running
 from emulator.settings import Settings
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         registered=not given.unregistered,
         quota=dict(_limit(text) for text in given.quota),
         grants_quota=not given.no_quota,
+        taken_names=tuple(name.lower() for name in given.taken_name),
         image_variables=dict(_pair(text) for text in given.image_variable),
     )
     with (
@@ -65,6 +67,8 @@ def _report(cloud: Cloud) -> None:
             f"emulator: still billed {rate}: {entry.quantity} x {entry.meter}, {entry.resource}",
             file=sys.stderr,
         )
+    for deviation in deviations(cloud):
+        print(f"emulator: not as published: {deviation}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
         "--image-variable", action="append", default=[], help="NAME=VALUE, set in every image"
     )
     run.add_argument("--no-quota", action="store_true", help="refuse requests for more quota")
+    run.add_argument(
+        "--taken-name", action="append", default=[], help="somebody else in Azure has this name"
+    )
     run.add_argument("--unregistered", action="store_true", help="no provider is registered yet")
     run.add_argument("command", nargs="+", metavar="COMMAND")
     return parser

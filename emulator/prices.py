@@ -26,13 +26,14 @@ _PAGE = 3  # rows; the list itself gives 1000
 _TERM = re.compile(r"(\w+) eq '([^']*)'")
 _CORE_HOUR = 0.11111
 _UNPRICED = "Standard_NC48ads_A100_v4"  # a plan meets a price that is not listed
+_FREE_AT_FIRST = "Analytics Logs Data Ingestion"
 
 # service, product, meter, unit, amount
 _OTHERS = (
     ("Container Registry", "Container Registry", "Basic Registry Unit", "1/Day", 0.22222),
     ("Storage", "General Block Blob v2", "Hot LRS Data Stored", "1 GB/Month", 0.03333),
     ("Storage", "Blob Storage", "Hot LRS Data Stored", "1 GB/Month", 0.04444),
-    ("Log Analytics", "Log Analytics", "Pay-as-you-go Data Ingestion", "1 GB", 5.55555),
+    ("Log Analytics", "Log Analytics", "Analytics Logs Data Ingestion", "1 GB", 5.55555),
     ("Key Vault", "Key Vault", "Operations", "10K", 0.06666),
 )
 
@@ -74,7 +75,11 @@ def _rows(currency: str) -> Iterator[dict[str, Any]]:
             if size.name != _UNPRICED:
                 yield from _machine(currency, region, size.name, size.cores * _CORE_HOUR)
         for service, product, meter, unit, amount in _OTHERS:
-            yield _row(currency, region, service, product, meter, unit, amount)
+            row = _row(currency, region, service, product, meter, unit, amount)
+            if meter == _FREE_AT_FIRST:
+                yield {**row, "retailPrice": 0.0, "unitPrice": 0.0}
+                row["tierMinimumUnits"] = 5.0
+            yield row
 
 
 def _machine(currency: str, region: str, size: str, amount: float) -> Iterator[dict[str, Any]]:

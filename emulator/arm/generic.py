@@ -46,9 +46,10 @@ def routes(cloud: Cloud) -> list[Route]:
         purge = call.query.get("forceToPurge", "").lower() == "true"
         if cloud.resources.get(call.id) is None:
             kept = retention.find(cloud, call.id) if purge else None
-            if kept is not None:
-                del cloud.retained[kept.id.key]
-            return Response(status_code=204)
+            if kept is None:
+                return Response(status_code=204)
+            del cloud.retained[kept.id.key]
+            return Response(status_code=200)
         operation = remove(cloud, call.id, purge=purge)
         if operation is None:
             return Response(status_code=200)

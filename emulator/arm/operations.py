@@ -35,10 +35,12 @@ class Operation:
     polls_left: int = 0  # a slow one is still at work for so many polls
     done: threading.Event = field(default_factory=threading.Event)
 
-    @property
-    def running(self) -> bool:
-        """Whether it works still, as far as its client can tell."""
-        return not self.done.is_set() or self.polls_left > 0
+    def poll(self) -> bool:
+        """Tell whether it works still, as far as its client can tell."""
+        if not self.done.is_set():
+            return True
+        self.polls_left -= 1
+        return self.polls_left >= 0
 
     def wait(self) -> None:
         """Wait for the end. Raises the `ArmError` that it failed with."""
@@ -84,7 +86,7 @@ class Operations:
             "startTime": operation.started,
             "status": "InProgress",
         }
-        if operation.running:
+        if operation.poll():
             return JSONResponse(body, headers=_RETRY)
         body |= {"status": "Failed" if operation.error else "Succeeded", "endTime": operation.ended}
         if operation.error:
@@ -96,7 +98,7 @@ class Operations:
     def result(self, call: Call) -> Response:
         """Answer a poll of the address in `Location`."""
         operation = self._polled(call)
-        if operation.running:
+        if operation.poll():
             address = {"Location": operation.headers()["Location"]}
             return Response(status_code=202, headers={**_RETRY, **address})
         if operation.error:
@@ -115,8 +117,6 @@ class Operations:
         operation = self._by_id.get(call.path.rsplit("/", 1)[1])
         if operation is None or self._faults.take("lost-poll", operation.subject):
             raise not_found(call.path.rsplit("/", 1)[1])
-        if operation.done.is_set() and operation.polls_left:
-            operation.polls_left -= 1
         return operation
 
     def _run(self, operation: Operation, work: Callable[[], Any]) -> None:

@@ -133,11 +133,10 @@ class _Parser:
 
     def _arguments(self) -> tuple[Node, ...]:
         self._expect("(")
-        arguments: list[Node] = []
-        while self._peek() != ")":
+        arguments: list[Node] = [] if self._peek() == ")" else [self.node()]
+        while self._peek() == ",":
+            self._at += 1
             arguments.append(self.node())
-            if self._peek() != ")":
-                self._expect(",")
         self._expect(")")
         return tuple(arguments)
 

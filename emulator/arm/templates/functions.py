@@ -163,5 +163,5 @@ def apply_function(name: str, arguments: list[Any]) -> Any:
         raise invalid(f"The template function '{name}' is not valid, or the emulator lacks it.")
     try:
         return FUNCTIONS[name](*arguments)
-    except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         raise invalid(f"The template function '{name}' cannot take {arguments}: {error}.") from None
