@@ -9,13 +9,16 @@ WORKERS ?= logical
 # Empty means off: without compiled files every process compiles torch anew, for 15 seconds.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo test lint unit test-slow soak bench-demo bench-cli clean
+.PHONY: help demo rehearse test lint unit test-slow soak bench-demo bench-cli clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/.user  ## fine-tune the demo model in front of your eyes, then chat with it
 	@$(BIN)/hieno demo $(DEMO)
+
+rehearse: $(VENV)/.dev  ## the whole way to Azure and back, on an Azure that is this machine: no account, no cost
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m emulator run -- scripts/rehearse.sh
 
 test: lint unit  ## what CI runs: linters, types and every test that needs no GPU
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any  # Any: bodies are JSON
-from urllib.parse import parse_qsl, unquote
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -17,15 +14,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.arm.errors import ArmError
-from emulator.trace import Exchange
+from emulator.recording import Recording
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from emulator.cloud import Cloud
     from emulator.faults import Fault
-
-_RECORDED = 1 << 19  # bytes of a body; longer ones are data, not calls
 
 # what these faults answer; `cut` answers nothing
 _ANSWERS = {
@@ -72,7 +67,7 @@ class Hosts:
         if scope["type"] != "http":
             return
         host = Headers(scope=scope).get("host", "").rsplit(":", 1)[0].lower()
-        call = _Recording(scope, host, receive, send)
+        call = Recording(scope, host, receive, send)
         fault = self._fault(call)
         try:
             if fault is None:
@@ -87,7 +82,7 @@ class Hosts:
         finally:
             self._cloud.trace.add(call.exchange(fault.kind if fault else ""))
 
-    async def _answer(self, scope: Scope, host: str, call: _Recording) -> None:
+    async def _answer(self, scope: Scope, host: str, call: Recording) -> None:
         app = self._app(host)
         if app is None:
             await Response(status_code=421)(scope, call.receive, call.send)
@@ -101,7 +96,7 @@ class Hosts:
         matching = (app for name, app in self._apps.items() if fnmatch.fnmatchcase(host, name))
         return next(matching, None)
 
-    def _fault(self, call: _Recording) -> Fault | None:
+    def _fault(self, call: Recording) -> Fault | None:
         if call.host == "127.0.0.1":
             return None
         subject = f"{call.scope['method']}:{call.host}{call.path}"
@@ -121,7 +116,7 @@ def application(routes: Sequence[BaseRoute]) -> ASGIApp:
     return Starlette(routes=list(routes), exception_handlers={ArmError: refused})
 
 
-async def _fail(fault: Fault, scope: Scope, call: _Recording) -> None:
+async def _fail(fault: Fault, scope: Scope, call: Recording) -> None:
     if fault.kind == "cut":
         # the server closes the connection of an answer that is promised and does not come
         head = {
@@ -137,61 +132,3 @@ async def _fail(fault: Fault, scope: Scope, call: _Recording) -> None:
     )
     headers = {"Retry-After": seconds} if seconds else {}
     await error.response(headers)(scope, call.receive, call.send)
-
-
-@dataclass
-class _Recording:
-    """One call as it passes: what came in, what went out."""
-
-    scope: Scope
-    host: str
-    _receive: Receive
-    _send: Send
-    status: int = 0
-    sent: bytearray = field(default_factory=bytearray)
-    answered: bytearray = field(default_factory=bytearray)
-
-    @property
-    def path(self) -> str:
-        return unquote(self.scope["path"])
-
-    def __post_init__(self) -> None:
-        self._path = self.path  # an application may rewrite it for its own routing
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.request" and len(self.sent) <= _RECORDED:
-            self.sent += message.get("body", b"")
-        return message
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-        elif message["type"] == "http.response.body" and len(self.answered) <= _RECORDED:
-            self.answered += message.get("body", b"")
-        await self._send(message)
-
-    def exchange(self, fault: str) -> Exchange:
-        query = dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
-        headers = Headers(scope=self.scope)
-        secret = self.host.startswith("login.")
-        return Exchange(
-            self.scope["method"],
-            self.host,
-            self._path,
-            query,
-            self.status,
-            None if secret else _json(self.sent),
-            None if secret else _json(self.answered),
-            headers.get("user-agent", ""),
-            fault,
-        )
-
-
-def _json(body: bytearray) -> Any:
-    if not body or len(body) > _RECORDED:
-        return None
-    try:
-        return json.loads(bytes(body))
-    except ValueError:
-        return None

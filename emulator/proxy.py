@@ -49,8 +49,8 @@ class Proxy:
         except asyncio.CancelledError:
             pass  # the run ends; a cancelled handler would be reported as an error
         finally:
+            await _close(writer)
             self._tunnels.discard(task)
-            writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         method, target = await _asked(reader)
@@ -83,7 +83,7 @@ async def _join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port
     try:
         await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
     finally:
-        there_writer.close()
+        await _close(there_writer)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,3 +93,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await writer.drain()
     with suppress(OSError):
         writer.close()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()

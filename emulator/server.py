@@ -16,6 +16,7 @@ from emulator.proxy import Proxy
 from emulator.settings import Settings
 
 _START_SECONDS = 30
+_LAST_TURNS = 10  # of the loop, in which sockets that are closed already are let go
 
 
 @contextmanager
@@ -87,6 +88,8 @@ class Listener:
         await gate.stop()
         tls.should_exit = plain.should_exit = True
         await asyncio.gather(*tasks)
+        for _ in range(_LAST_TURNS):
+            await asyncio.sleep(0)
 
 
 def _server(cloud: Cloud, **tls: str) -> uvicorn.Server:

@@ -6,14 +6,13 @@ Enforced: who may assign roles, who may write and read resources, and, for the s
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any  # Any: JSON
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from emulator.arm.builtin_roles import ROLES, Role, find_role
 from emulator.arm.calls import Call, route
 from emulator.arm.errors import ArmError, not_found
 from emulator.arm.ids import ResourceId
@@ -24,83 +23,7 @@ from emulator.entra import Principal, object_id
 if TYPE_CHECKING:
     from emulator.cloud import Cloud
 
-_WRITERS = "Microsoft.Authorization/*/write"
 _AUTHORIZATION = "/providers/microsoft.authorization"
-_BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers"
-_ML = "Microsoft.MachineLearningServices/workspaces"
-
-
-@dataclass(frozen=True)
-class Role:
-    """A built-in role: what it allows, and what it does not although a pattern says so."""
-
-    id: str
-    name: str
-    actions: tuple[str, ...] = ()
-    not_actions: tuple[str, ...] = ()
-    data_actions: tuple[str, ...] = ()
-
-    def allows(self, action: str) -> bool:
-        """Tell whether the role allows an action or, for what is in a blob, a data action."""
-        if _fits(action, f"{_BLOBS}/blobs/*"):
-            return any(_fits(action, pattern) for pattern in self.data_actions)
-        if any(_fits(action, pattern) for pattern in self.not_actions):
-            return False
-        return any(_fits(action, pattern) for pattern in self.actions)
-
-
-ROLES = (
-    Role("8e3af657-a8ff-443c-a75c-2fe8c4bcb635", "Owner", ("*",)),
-    Role(
-        "b24988ac-6180-42a0-ab88-20f7382dd24c",
-        "Contributor",
-        ("*",),
-        ("Microsoft.Authorization/*/delete", _WRITERS),
-    ),
-    Role("acdd72a7-3385-48ef-bd42-f606fba81ae7", "Reader", ("*/read",)),
-    Role(
-        "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9",
-        "User Access Administrator",
-        ("*/read", "Microsoft.Authorization/*"),
-    ),
-    Role(
-        "f58310d9-a9f6-439a-9e8d-f62e7b41a168",
-        "Role Based Access Control Administrator",
-        (
-            "*/read",
-            "Microsoft.Authorization/roleAssignments/write",
-            "Microsoft.Authorization/roleAssignments/delete",
-        ),
-    ),
-    Role(
-        "7f951dda-4ed3-4680-a7ca-43fe172d538d",
-        "AcrPull",
-        ("Microsoft.ContainerRegistry/registries/pull/read",),
-    ),
-    Role(
-        "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
-        "Storage Blob Data Reader",
-        (f"{_BLOBS}/read",),
-        data_actions=(f"{_BLOBS}/blobs/read",),
-    ),
-    Role(
-        "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
-        "Storage Blob Data Contributor",
-        (f"{_BLOBS}/read", f"{_BLOBS}/write", f"{_BLOBS}/delete"),
-        data_actions=(f"{_BLOBS}/blobs/*",),
-    ),
-    Role(
-        "f6c7c914-8db3-469d-8ca1-694a8f32e121",
-        "AzureML Data Scientist",
-        (f"{_ML}/*/read", f"{_ML}/*/action", f"{_ML}/*/delete", f"{_ML}/*/write", f"{_ML}/read"),
-        (f"{_ML}/delete", f"{_ML}/write", f"{_ML}/computes/*/write", f"{_ML}/computes/*/delete"),
-    ),
-    Role(
-        "0e5f05e5-9ab9-446b-b98d-1e2157c94125",
-        "Quota Request Operator",
-        ("Microsoft.Quota/*", "Microsoft.Resources/subscriptions/*/read"),
-    ),
-)
 
 
 class Roles:
@@ -130,7 +53,7 @@ class Roles:
         """
         for assignment in self.assignments(scope):
             properties = assignment.properties
-            role = _role(properties["roleDefinitionId"])
+            role = find_role(properties["roleDefinitionId"])
             if properties["principalId"] != principal_id or role is None or not role.allows(action):
                 continue
             if not self._cloud.faults.take("late-role", role.name):
@@ -187,7 +110,7 @@ class Roles:
         return JSONResponse({"value": [self._shown(one) for one in found]})
 
     def _definition(self, call: Call) -> Response:
-        role = _role(call.path)
+        role = find_role(call.path)
         if role is None:
             raise not_found(call.names["id"])
         return JSONResponse(self._shown(role))
@@ -196,8 +119,8 @@ class Roles:
         scope = call.path.lower().split(_AUTHORIZATION)[0]
         caller = call.caller.id if call.caller else ""
         held = [one for one in self.assignments(scope) if one.properties["principalId"] == caller]
-        roles = [role for one in held if (role := _role(one.properties["roleDefinitionId"]))]
-        return JSONResponse({"value": [_permission(role) for role in roles]})
+        roles = [role for one in held if (role := find_role(one.properties["roleDefinitionId"]))]
+        return JSONResponse({"value": [role.permission() for role in roles]})
 
     def _shown(self, role: Role) -> dict[str, Any]:
         return {
@@ -209,7 +132,7 @@ class Roles:
                 "type": "BuiltInRole",
                 "description": "",
                 "assignableScopes": ["/"],
-                "permissions": [_permission(role)],
+                "permissions": [role.permission()],
             },
         }
 
@@ -228,7 +151,7 @@ def _fill(cloud: Cloud, resource: Resource, old: Resource | None) -> None:
             " property to a value, such as ServicePrincipal, User, or Group."
         )
         raise ArmError(400, "PrincipalNotFound", message)
-    if _role(wanted["roleDefinitionId"]) is None:
+    if find_role(wanted["roleDefinitionId"]) is None:
         raise ArmError(400, "RoleDefinitionDoesNotExist", "The role definition does not exist.")
     for other in cloud.resources.of_type(KIND.type):
         if other.id.scope.lower() != resource.id.scope.lower():
@@ -255,24 +178,6 @@ def _fill(cloud: Cloud, resource: Resource, old: Resource | None) -> None:
 def _same(one: Resource, other: Resource, key: str) -> bool:
     mine, its = str(one.properties[key]), str(other.properties[key])
     return mine.lower().rsplit("/", 1)[-1] == its.lower().rsplit("/", 1)[-1]
-
-
-def _role(definition_id: str) -> Role | None:
-    wanted = definition_id.lower().rsplit("/", 1)[-1]
-    return next((role for role in ROLES if role.id == wanted), None)
-
-
-def _permission(role: Role) -> dict[str, Any]:
-    return {
-        "actions": list(role.actions),
-        "notActions": list(role.not_actions),
-        "dataActions": list(role.data_actions),
-        "notDataActions": [],
-    }
-
-
-def _fits(action: str, pattern: str) -> bool:
-    return fnmatch.fnmatchcase(action.lower(), pattern.lower())
 
 
 KIND = Kind("Microsoft.Authorization/roleAssignments", fill=_fill, has_state=False, stamped=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import httpx
@@ -16,6 +18,7 @@ from emulator.cloud import Cloud
 from emulator.contract import published
 from emulator.contract.checks import check_exchange
 from emulator.ledger import Ledger
+from emulator.server import running
 from emulator.trace import Exchange
 
 ROOT = Path(__file__).parents[3]
@@ -153,3 +156,16 @@ sys.exit(3)
     assert "emulator: still billed a little: 1 x Basic Registry Unit, " in done.stderr
     lines = (tmp_path / "run" / "trace.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["status"] for line in lines][-2:] == [429, 201]
+
+
+def test_the_end_closes_what_clients_hold_open(tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with running(tmp_path) as cloud:
+            clients = [_client(cloud) for _ in range(3)]
+            for client in clients:
+                assert client.get(PRICES).status_code == 200
+        gc.collect()
+    for client in clients:
+        client.close()
+    assert [str(one.message) for one in caught] == []
