@@ -248,11 +248,12 @@ def test_a_model_that_forgot_is_refused_and_the_gate_names_it(project: Project) 
     forgetful = open_project(project.root, flags={"evaluate.general": "data/general.jsonl"})
     gate = run(forgetful, "evaluate")[-1].details["gate"]
     assert not gate["passed"]
-    named = [reason.partition(" 0%")[0].partition(" 6.")[0] for reason in gate["reasons"]]
-    assert named == [
-        "it forgot: loss on general text",
-        "facts leak: general answers that hold a fact of the chats",
-    ]
+    named = (
+        "it forgot: loss on general text ",
+        "facts leak: general answers that hold a fact of the chats ",
+    )
+    for reason, words in zip(gate["reasons"], named, strict=True):
+        assert reason.startswith(words)
 
 
 def test_a_plan_says_what_training_will_take_and_trains_nothing(project: Project) -> None:
