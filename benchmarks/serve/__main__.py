@@ -49,6 +49,8 @@ def main() -> None:
     root = servers.package()
     prompts, results, added = Prompts(root), Results(), None
     conditions(root)
+    print(f"distinct prompts of {PROMPT} tokens, {TOKENS} tokens each answer, greedy, ", end="")
+    print(f"{ROUNDS} rounds in turns; the load generator runs on the same cores")
     with tempfile.TemporaryDirectory(prefix="hieno-bench-") as folder, ExitStack() as stack:
         asks: dict[str, questions.Ask] = {}
         if "mlflow" in SERVERS:
@@ -107,8 +109,6 @@ def conditions(root: Path) -> None:
     print(f"{rates.float32 / 1e9:.0f} float32")
     print(f"engine {chosen.name} ({chosen.reason}); mlflow {version('mlflow')}, ", end="")
     print(f"transformers {version('transformers')}, torch {version('torch')} in float32")
-    print(f"distinct prompts of {PROMPT} tokens, {TOKENS} tokens each answer, greedy, ", end="")
-    print(f"{ROUNDS} rounds in turns; the load generator runs on the same cores")
 
 
 if __name__ == "__main__":

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The addresses of a container and of the gateway before it, and the gateway's key."""
+    """The addresses of a container and of the gateway before it, its key and its folder."""
 
     container: str
     gateway: str
     key: str
+    folder: Path
 
 
 def package() -> Path:
@@ -105,10 +106,10 @@ def save_for_mlflow(weights: str, target: str) -> None:
 
 
 @contextmanager
-def endpoint(root: Path, folder: Path) -> Iterator[Endpoint]:
-    """Deploy the package and yield where it answers."""
+def endpoint(root: Path, folder: Path, *, limit: int | None = None) -> Iterator[Endpoint]:
+    """Deploy the package and yield where it answers; `limit` requests may be in flight."""
     from hieno.endpoint import control
-    from hieno.endpoint.state import DeploymentSpec
+    from hieno.endpoint.state import DeploymentSpec, Limits
     from hieno.processes import free_port, python_module
 
     most = str(max(64, *STREAMS))
@@ -118,10 +119,14 @@ def endpoint(root: Path, folder: Path) -> Iterator[Endpoint]:
     place = folder / "bench"
     say = lambda line: print(line, file=sys.stderr)  # noqa: E731
     try:
-        status = control.deploy(place, spec, port=free_port(), wait=300, say=say)
+        limits = limit and Limits(max_concurrent=limit // 2)  # twice as many, by Azure's rule
+        status = control.deploy(
+            place, spec, port=free_port(), wait=300, say=say, limits=limits or None
+        )
         [name] = [name for name, share in status.traffic.items() if share]
         container = f"http://127.0.0.1:{status.deployments[name].instances[0].port}"
-        yield Endpoint(container, status.url, control.keys(place).primary.get_secret_value())
+        key = control.keys(place).primary.get_secret_value()
+        yield Endpoint(container, status.url, key, place)
     finally:
         control.down(place)
 
