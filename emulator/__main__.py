@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         quota=dict(_limit(text) for text in given.quota),
         grants_quota=not given.no_quota,
         taken_names=tuple(name.lower() for name in given.taken_name),
+        builds_images=given.build_images,
         image_variables=dict(_pair(text) for text in given.image_variable),
     )
     with (
@@ -85,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--quota", action="append", default=[], help="FAMILY=CORES, over the defaults")
     run.add_argument(
         "--image-variable", action="append", default=[], help="NAME=VALUE, set in every image"
+    )
+    run.add_argument(
+        "--build-images", action="store_true", help="install the pins of images, once per user"
     )
     run.add_argument("--no-quota", action="store_true", help="refuse requests for more quota")
     run.add_argument(

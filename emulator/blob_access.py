@@ -95,7 +95,8 @@ class Gate:
 
     def _client(self, port: int) -> httpx.AsyncClient:
         if port not in self._clients:
-            limits = httpx.Limits(max_connections=None, keepalive_expiry=3.0)
+            # no connection is kept: nothing is left open when the run ends
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
             context = self._cloud.certificates.trust()
             self._clients[port] = httpx.AsyncClient(
                 trust_env=False, verify=context, timeout=120.0, limits=limits

@@ -37,4 +37,5 @@ class Settings:
     quota: Mapping[str, int] = field(default_factory=dict)  # family -> cores, over the defaults
     taken_names: tuple[str, ...] = ()  # names that somebody else in Azure holds, small
     grants_quota: bool = True  # whether a quota request is approved
+    builds_images: bool = False  # whether the pins of images are really installed
     image_variables: Mapping[str, str] = field(default_factory=dict)  # what every image has

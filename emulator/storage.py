@@ -13,10 +13,11 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -27,7 +28,8 @@ from emulator.arm.resources import Resource
 from emulator.ports import free_port, listens
 
 if TYPE_CHECKING:
-    from azure.storage.blob import BlobServiceClient
+    from azure.core.credentials import AccessToken
+    from azure.storage.blob import BlobServiceClient, UserDelegationKey
 
     from emulator.cloud import Cloud
 
@@ -35,6 +37,7 @@ AZURITE = "3.35.0"
 SUFFIX = "blob.core.windows.net"
 TYPE = "Microsoft.Storage/storageAccounts"
 _NAME = re.compile(r"[a-z0-9]{3,24}")
+_AUDIENCE = "https://storage.azure.com"
 _STARTS_WITHIN = 30.0
 _SAS_HOURS = 4
 
@@ -51,6 +54,7 @@ class Account:
     port: int
     key: str = field(repr=False)
     authority: Path
+    token: Callable[[], str] = field(repr=False)  # of whoever signs for the service
 
     @property
     def url(self) -> str:
@@ -126,20 +130,53 @@ class Account:
             generate_container_sas,
         )
 
-        expiry = datetime.now(UTC) + timedelta(hours=_SAS_HOURS)
+        expiry, signer = datetime.now(UTC) + timedelta(hours=_SAS_HOURS), self._delegation
         if not name:
             allowed = ContainerSasPermissions(
                 read=True, write=True, list=True, create=True, add=True
             )
             token = generate_container_sas(
-                self.name, container, account_key=self.key, permission=allowed, expiry=expiry
+                self.name,
+                container,
+                user_delegation_key=signer,
+                permission=allowed,
+                expiry=expiry,
             )
             return f"{self.url}/{container}?{token}"
         rights = BlobSasPermissions(read=True, write=write, create=write, add=write)
         token = generate_blob_sas(
-            self.name, container, name, account_key=self.key, permission=rights, expiry=expiry
+            self.name,
+            container,
+            name,
+            user_delegation_key=signer,
+            permission=rights,
+            expiry=expiry,
         )
         return f"{self.url}/{container}/{quote(name)}?{token}"
+
+    @cached_property
+    def _delegation(self) -> UserDelegationKey:
+        from azure.storage.blob import BlobServiceClient
+
+        now = datetime.now(UTC)
+        with BlobServiceClient(
+            f"https://127.0.0.1:{self.port}/{self.name}",
+            credential=_Token(self.token),
+            connection_verify=str(self.authority),
+        ) as client:
+            return client.get_user_delegation_key(now - timedelta(hours=1), now + timedelta(days=2))
+
+
+@dataclass(frozen=True)
+class _Token:
+    """A credential as azure-core wants it."""
+
+    make: Callable[[], str]
+
+    def get_token(self, *scopes: str, **options: object) -> AccessToken:
+        from azure.core.credentials import AccessToken
+
+        return AccessToken(self.make(), int(time.time()) + 3600)
 
 
 class Storage:
@@ -179,7 +216,11 @@ class Storage:
         chain, secret = self._cloud.certificates.issue(f"azurite-{name}", "127.0.0.1", "localhost")
         authority = self._cloud.certificates.authority
         account = Account(
-            name, free_port(), base64.b64encode(secrets.token_bytes(64)).decode(), authority
+            name,
+            free_port(),
+            base64.b64encode(secrets.token_bytes(64)).decode(),
+            authority,
+            lambda: self._cloud.entra.token(self._cloud.entra.application, _AUDIENCE),
         )
         command = [
             *("node", str(azurite()), "--blobHost", "127.0.0.1", "--blobPort", str(account.port)),

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from emulator.arm import (
     availability,
+    clouds,
     generic,
     identities,
     infrastructure,
@@ -40,6 +41,7 @@ def install(cloud: Cloud) -> None:
     """Register what the plane itself owns; the services add theirs to the same host."""
     cloud.kinds.add(identities.KIND, roles.KIND, subscriptions.KIND, *infrastructure.KINDS)
     cloud.hosts.add(HOST, _polls(cloud))
+    cloud.hosts.add(HOST, clouds.routes())
     cloud.hosts.add(HOST, cloud.quota.routes())
     cloud.hosts.add(HOST, cloud.roles.routes())
     cloud.hosts.add(HOST, retention.routes(cloud))

@@ -6,6 +6,7 @@ in `images.py` and `containers.py`.
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ class MachineLearning:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self.runs = Runs(cloud)
+        self.machine = dict(os.environ)  # before anybody was led to the emulator
         self.threads: list[threading.Thread] = []  # of jobs
         self._workers: dict[str, Workers] = {}
         self._containers: dict[str, Container] = {}

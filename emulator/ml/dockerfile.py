@@ -1,7 +1,8 @@
 """What a Dockerfile says about the container that runs: its variables and its command.
 
 Nothing is built. The instructions are read as Docker reads them, stages included, and a file that
-is to be copied from the context must be there; what RUN would do is not done.
+is to be copied from the context must be there. Of RUN only the files of requirements are known
+that it installs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Stage:
     environment: dict[str, str] = field(default_factory=dict)
     entrypoint: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
+    requirements: list[Path] = field(default_factory=list)
 
 
 def read(context: Path, dockerfile: str) -> Stage:
@@ -46,6 +48,8 @@ def read(context: Path, dockerfile: str) -> Stage:
             stage.entrypoint, stage.command = _words(rest), []
         elif word == "CMD":
             stage.command = _words(rest)
+        elif word == "RUN":
+            stage.requirements += _requirements(context, rest)
         elif word in ("COPY", "ADD"):
             _check_sources(context, rest, f"{dockerfile}:{line}")
     if stage is None:
@@ -56,7 +60,12 @@ def read(context: Path, dockerfile: str) -> Stage:
 def _begin(rest: str, stages: dict[str, Stage]) -> Stage:
     words = [word for word in rest.split() if not word.startswith("--")]
     before = stages.get(words[0].lower(), Stage())
-    stage = Stage(dict(before.environment), list(before.entrypoint), list(before.command))
+    stage = Stage(
+        dict(before.environment),
+        list(before.entrypoint),
+        list(before.command),
+        list(before.requirements),
+    )
     stages[str(len({id(one) for one in stages.values()}))] = stage
     if len(words) == 3 and words[1].lower() == "as":
         stages[words[2].lower()] = stage
@@ -71,6 +80,11 @@ def _check_sources(context: Path, rest: str, where: str) -> None:
     for source in sources:
         if "://" not in source and not any(context.glob(source.lstrip("/"))):
             raise CannotBuild(f'{where}: COPY failed: "/{source}": not found')
+
+
+def _requirements(context: Path, rest: str) -> list[Path]:
+    named = re.findall(r"pip\s+install\b[^&|;]*?(?:-r|--requirement)[\s=]+(\S+)", rest)
+    return [path for name in named if (path := context / Path(name).name).is_file()]
 
 
 def _instructions(text: str) -> Iterator[tuple[int, str, str]]:

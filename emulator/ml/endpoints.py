@@ -39,8 +39,8 @@ def routes(cloud: Cloud) -> list[Route]:
         wanted = call.body.get("keyType")
         if wanted not in ("Primary", "Secondary"):
             raise ArmError(400, "UserError", "keyType is Primary or Secondary.")
-        given = call.body.get("keyValue") or secrets.token_urlsafe(48)
-        held[f"{wanted.lower()}Key"] = given
+        # azure-ai-ml sends the old key as `keyValue`, and the service makes a new one all the same
+        held[f"{wanted.lower()}Key"] = secrets.token_urlsafe(48)
         region = cloud.resources.require(call.subject.parent).region
         address = f"{cloud.subscription}/providers/Microsoft.MachineLearningServices/locations"
         operation = cloud.operations.start(call.subject.text, f"{address}/{region}", lambda: None)

@@ -1,15 +1,17 @@
 """Images of environments, for machines without Docker.
 
-Every image stands for the interpreter that runs the emulator: its packages are the image's,
-whatever the environment pins. What is made of an image is an environment of its own over that
-interpreter, so a `pip install` in a job touches nobody else; it starts from empty variables and an
-empty home, as a container does. A build reads the Dockerfile of a context and its wheels. Not
-proven here: that the pins of an environment can be installed, and what RUN does.
+An image stands for the interpreter that runs the emulator: its packages are the image's. With
+`Settings.builds_images` the pins that a Dockerfile installs are really installed (`packages.py`).
+What is made of an image is an environment of its own over that interpreter, so a `pip install` in a
+job touches nobody else; it starts from empty variables and an empty home, as a container does. A
+build reads the Dockerfile of a context and its wheels. Not proven here: what else RUN does, and
+conda.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 import venv
 import zipfile
@@ -22,7 +24,7 @@ import yaml
 
 from emulator.arm.ids import ResourceId
 from emulator.arm.resources import Resource
-from emulator.ml import blobs, dockerfile
+from emulator.ml import blobs, dockerfile, packages
 from emulator.ml.dockerfile import CannotBuild
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Image:
     environment: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()  # of its own, where the image is one that serves
     wheels: tuple[Path, ...] = ()
+    python: Path = Path(sys.executable)  # whose packages it has
 
 
 def build(cloud: Cloud, environment: Resource) -> Image:
@@ -56,9 +59,10 @@ def build(cloud: Cloud, environment: Resource) -> Image:
 def interpreter(image: Image, folder: Path) -> Path:
     """Make what stands for a container's file system; return its Python."""
     venv.EnvBuilder(symlinks=os.name != "nt").create(folder)
-    own = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
-    below = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    (own / "image.pth").write_text("".join(f"{path}\n" for path in sorted(below)), encoding="utf-8")
+    own = _packages(folder)
+    itself = image.python == Path(sys.executable)
+    below = sysconfig.get_path("purelib") if itself else _packages(image.python.parent.parent)
+    (own / "image.pth").write_text(f"{below}\n", encoding="utf-8")
     for wheel in image.wheels:
         with zipfile.ZipFile(wheel) as packed:
             packed.extractall(own)
@@ -71,6 +75,7 @@ def variables(cloud: Cloud, image: Image, python: Path, home: Path) -> dict[str,
     home.mkdir(parents=True, exist_ok=True)
     temporary = home / "tmp"
     temporary.mkdir(exist_ok=True)
+    own = {name: _inside(value, home.parent) for name, value in image.environment.items()}
     network = {
         name: value
         for name, value in cloud.environment().items()
@@ -82,7 +87,7 @@ def variables(cloud: Cloud, image: Image, python: Path, home: Path) -> dict[str,
         **kept,
         **network,
         **cloud.settings.image_variables,
-        **image.environment,
+        **own,
         "HOME": str(home),
         "TMPDIR": str(temporary),
         "PATH": f"{python.parent}{os.pathsep}{machine}",
@@ -107,7 +112,24 @@ def _build(cloud: Cloud, environment: Resource) -> Image:
         raise CannotBuild(f"the build context {error} is empty") from None
     stage = dockerfile.read(folder, context.get("dockerfilePath") or "Dockerfile")
     wheels = tuple(sorted(folder.rglob("*.whl")))
-    return Image(stage.environment, (*stage.entrypoint, *stage.command), wheels)
+    command = (*stage.entrypoint, *stage.command)
+    if cloud.settings.builds_images and stage.requirements:
+        python = packages.ensure(stage.requirements, cloud.ml.machine)
+        return Image(stage.environment, command, wheels, python)
+    return Image(stage.environment, command, wheels)
+
+
+def _packages(folder: Path) -> Path:
+    """Return where an environment's packages are."""
+    return Path(
+        sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)})
+    )
+
+
+def _inside(value: str, folder: Path) -> str:
+    """Put a path of the image's below the folder that stands for its file system."""
+    is_path = value.startswith("/") and os.pathsep not in value
+    return str(folder / value.lstrip("/")) if is_path else value
 
 
 def _check_conda(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 TYPE = "Microsoft.MachineLearningServices/workspaces"
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,32}")
 # What a workspace cannot be without; a container registry is made at the first image otherwise.
 _NEEDED = {
     "storageAccount": "Microsoft.Storage/storageAccounts",
@@ -39,6 +41,12 @@ def data_plane(region: str) -> str:
 
 def _fill(cloud: Cloud, workspace: Resource, old: Resource | None) -> None:
     properties = workspace.properties
+    if not _NAME.fullmatch(workspace.id.name):
+        message = (
+            f"'{workspace.id.name}' is no name of a workspace: 3 to 33 letters, digits, '-' and"
+            " '_', the first a letter or a digit."
+        )
+        raise ArmError(400, "ValidationError", message)
     for name, type in _NEEDED.items():
         given = properties.get(name)
         if not given:

@@ -1,17 +1,74 @@
-"""A resource group with a workspace in it, made without an SDK: what the tests stand on."""
+"""What the tests of services stand on: an emulated Azure, a workspace in it, and a real client."""
 
 from __future__ import annotations
 
-from typing import Any  # Any: JSON
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any  # Any: JSON
+
+import pytest
 
 from emulator.arm.ids import ResourceId
 from emulator.arm.lifecycle import apply
 from emulator.arm.resources import Resource
 from emulator.cloud import Cloud
+from emulator.server import running
+from emulator.settings import Settings
+from emulator.storage import NoAzurite, azurite
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
 
 REGION = "eastus2"
-GROUP, WORKSPACE, STORAGE, CLUSTER = "rg", "ws", "wsstorage", "cpu"
+GROUP, WORKSPACE, STORAGE, CLUSTER = "rg", "workspace", "wsstorage", "cpu"
 SIZE = "Standard_E4s_v3"
+
+
+_PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+
+
+@contextmanager
+def emulated(folder: Path, settings: Settings | None = None) -> Iterator[Cloud]:
+    """Run an emulated Azure; skip where Azurite cannot be had."""
+    try:
+        azurite()
+    except NoAzurite as error:
+        pytest.skip(str(error))
+    logging.getLogger("azure").setLevel(logging.CRITICAL)
+    with running(folder, settings) as cloud, pytest.MonkeyPatch.context() as patch:
+        for name, value in cloud.environment().items():
+            patch.setenv(name, value)
+        for name in _PROXIES:
+            patch.delenv(name, raising=False)
+        yield cloud
+
+
+def client(cloud: Cloud, workspace: str) -> MLClient:
+    """Return azure-ai-ml's client, as a user opens it, without its telemetry."""
+    from azure.ai.ml import MLClient
+    from azure.identity import EnvironmentCredential
+
+    return MLClient(
+        EnvironmentCredential(),
+        cloud.settings.subscription,
+        "rg",
+        workspace,
+        enable_telemetry=False,
+        show_progress=False,
+    )
+
+
+def write(folder: Path, **files: str) -> str:
+    """Write small files (`main_py` is main.py) and return the folder's name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("_py", ".py").replace("_txt", ".txt")).write_text(
+            text, encoding="utf-8"
+        )
+    return os.fspath(folder)
 
 
 def put(cloud: Cloud, id: str, **body: Any) -> Resource:
@@ -49,11 +106,20 @@ def make_workspace(cloud: Cloud, *, by_identity: bool = False) -> ResourceId:
     ).id
 
 
-def make_cluster(cloud: Cloud, workspace: ResourceId, *, most: int = 2, low: bool = False) -> None:
+def make_cluster(
+    cloud: Cloud,
+    workspace: ResourceId,
+    *,
+    name: str = CLUSTER,
+    most: int = 2,
+    low: bool = False,
+    identity: str = "",
+) -> None:
     """Make a cluster that starts with no node."""
     put(
         cloud,
-        workspace.child("computes", CLUSTER).text,
+        workspace.child("computes", name).text,
+        **_identity(identity),
         properties={
             "computeType": "AmlCompute",
             "properties": {
@@ -66,4 +132,17 @@ def make_cluster(cloud: Cloud, workspace: ResourceId, *, most: int = 2, low: boo
                 },
             },
         },
+    )
+
+
+def make_identity(cloud: Cloud, name: str) -> Resource:
+    """Make a managed identity."""
+    group = f"{cloud.subscription}/resourceGroups/{GROUP}"
+    kind = "Microsoft.ManagedIdentity/userAssignedIdentities"
+    return put(cloud, f"{group}/providers/{kind}/{name}")
+
+
+def _identity(name: str) -> dict[str, Any]:
+    return (
+        {"identity": {"type": "UserAssigned", "userAssignedIdentities": {name: {}}}} if name else {}
     )
