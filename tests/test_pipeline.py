@@ -153,7 +153,8 @@ def loaded_by(verb: str, project: Project) -> list[str]:
     code = (
         "import sys; from hieno.cli import main; sys.argv = ['hieno', *sys.argv[1:]]\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
-        "print([m for m in ('torch', 'transformers', 'mlflow', 'openvino') if m in sys.modules])"
+        "heavy = ('torch', 'transformers', 'mlflow', 'openvino', 'azure')\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, verb, "--project", str(project.root)],

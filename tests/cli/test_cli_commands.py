@@ -24,6 +24,7 @@ NOT_FOR_HELP = (
     "rich",
     "yaml",
     "psutil",
+    "azure",
     "hieno.config",
     "hieno.project",
     "hieno.pipeline",
@@ -73,6 +74,7 @@ Keep it serving:
 Look after it:
   trace       Show what an answer came from.
   models      Get, list, remove and export models.
+  azure       Plan, make and remove what Azure holds.
   config      Show the configuration or its schema.
   completion  Print a shell's completion script.
 

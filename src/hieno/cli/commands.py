@@ -56,6 +56,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "Look after it": {
         "trace": Entry("hieno.cli.trace:trace", "Show what an answer came from."),
         "models": Entry("hieno.cli.models:models", "Get, list, remove and export models."),
+        "azure": Entry("hieno.cli.azure:azure", "Plan, make and remove what Azure holds."),
         "config": Entry("hieno.cli.settings:config", "Show the configuration or its schema."),
         "completion": Entry("hieno.cli.settings:completion", "Print a shell's completion script."),
     },

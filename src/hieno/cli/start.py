@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hieno.cli.options import json_option
 from hieno.cli.output import emit, is_colourful, table
+
+if TYPE_CHECKING:
+    from hieno.doctor import Finding
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -87,14 +92,19 @@ def doctor(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
 
     findings = check(folder)
     healthy = all(found.state != "fail" for found in findings)
+    document = {"ok": healthy, "findings": [vars(found) for found in findings]}
+    emit(document, findings_table(findings), as_json=as_json)
+    ctx.exit(0 if healthy else 2)
+
+
+def findings_table(findings: Sequence[Finding]) -> str:
+    """Return a line for each finding, and one below it where there is something to type."""
     rows = []
     for found in findings:
         rows.append([_coloured(found.state), found.name, found.text])
         if found.remedy:
             rows.append([_coloured("    "), "", f"-> {found.remedy}"])
-    document = {"ok": healthy, "findings": [vars(found) for found in findings]}
-    emit(document, table(rows), as_json=as_json)
-    ctx.exit(0 if healthy else 2)
+    return table(rows)
 
 
 def _coloured(state: str) -> str:

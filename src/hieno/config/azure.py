@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from hieno.config.section import Section
 
-Size = Annotated[str, Field(pattern=r"^Standard_[A-Za-z0-9_]+$")]
+Size = Annotated[str, Field(pattern=r"^Standard_[A-Za-z0-9_-]+$")]
 
 
 class Cluster(Section):
@@ -86,6 +86,14 @@ class Azure(Section):
         False,
         description="make the identity Contributor of the resource group, as the tutorial does; "
         "serving needs less",
+    )
+    assign_roles: bool = Field(
+        True,
+        description="give the identities their roles; where you may not, `hieno azure doctor` "
+        "prints the lines for an administrator",
+    )
+    currency: str = Field(
+        "USD", pattern=r"^[A-Z]{3}$", description="currency of the prices, such as EUR"
     )
     cluster: Cluster = Cluster()
     endpoint: OnlineEndpoint = OnlineEndpoint()

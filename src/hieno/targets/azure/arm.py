@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self  # Any: JSON documents of Azure
@@ -15,6 +18,14 @@ if TYPE_CHECKING:
 
 ENDPOINT = "https://management.azure.com"
 NOBODY = "00000000-0000-0000-0000-000000000000"
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep warnings about the source of Azure's clients (invalid escapes) from the user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class Arm:
@@ -39,30 +50,37 @@ class Arm:
 
     @cached_property
     def resources(self) -> ResourceManagementClient:
-        from azure.mgmt.resource.resources import ResourceManagementClient
+        with _unheard():
+            from azure.mgmt.resource.resources import ResourceManagementClient
 
         return self._opened(ResourceManagementClient)
 
     @cached_property
     def deployments(self) -> DeploymentsMgmtClient:
-        from azure.mgmt.resource.deployments import DeploymentsMgmtClient
+        with _unheard():
+            from azure.mgmt.resource.deployments import DeploymentsMgmtClient
 
         return self._opened(DeploymentsMgmtClient)
 
     @cached_property
     def stacks(self) -> DeploymentStacksClient:
-        from azure.mgmt.resource.deploymentstacks import DeploymentStacksClient
+        with _unheard():
+            from azure.mgmt.resource.deploymentstacks import DeploymentStacksClient
 
         return self._opened(DeploymentStacksClient)
 
     @cached_property
     def quotas(self) -> QuotaMgmtClient:
-        from azure.mgmt.quota import QuotaMgmtClient
+        with _unheard():
+            from azure.mgmt.quota import QuotaMgmtClient
 
         return self._opened(QuotaMgmtClient)
 
     def get(self, path: str, version: str, **query: str) -> dict[str, Any]:
-        """Return one document; raises `ResourceNotFoundError` where there is none."""
+        """Return one document; raises `ResourceNotFoundError` where there is none.
+
+        Every `query` is one of OData's, such as filter, which are written with a dollar sign.
+        """
         return self._send("GET", path, version, query)
 
     def find(self, path: str, version: str, **query: str) -> dict[str, Any] | None:
@@ -86,6 +104,21 @@ class Arm:
     def post(self, path: str, version: str, body: Any = None) -> dict[str, Any]:
         """Ask for an action and return what it answers."""
         return self._send("POST", path, version, {}, body)
+
+    def put(self, path: str, version: str, body: Any) -> dict[str, Any]:
+        """Make something that is there at once."""
+        return self._send("PUT", path, version, {}, body)
+
+    def remove(self, resource_id: str, version: str, **query: str) -> None:
+        """Remove something and wait until it is gone; what is not there is no mistake."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            self.resources.resources.begin_delete_by_id(
+                resource_id, api_version=version, params=query
+            ).result()
+        except ResourceNotFoundError:
+            return
 
     def _opened(self, kind: Any) -> Any:
         client = kind(self._credential, self.subscription)

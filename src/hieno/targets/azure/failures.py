@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any  # an exception of a library that is imported late
 
-from hieno.errors import AccessDenied, HienoError, MissingInput, Unreachable, UserError
+from hieno.errors import AccessDenied, Busy, HienoError, MissingInput, Unreachable, UserError
 
 SIGN_IN = "`az login` signs you in; `az login --use-device-code` does so without a browser"
+SOFT_DELETED = (
+    "`hieno azure down --purge` gives the name free, and what was removed is lost; or set "
+    "azure.suffix to letters of your own"
+)
 LATER = "type the same command again: what is done already is found and kept"
 
 
@@ -36,6 +40,10 @@ def explain(error: Any, doing: str) -> HienoError:
         return AccessDenied(f"Azure refused {why}", hint=_role(str(error)))
     if status is None or status in (408, 429) or status >= 500:
         return Unreachable(f"Azure did not manage {why}", hint=LATER)
+    if "in progress" in why.lower():
+        return Busy(f"Azure is busy while {why}", hint=LATER)
+    if "soft-deleted" in why.lower():
+        return UserError(f"Azure refused {why}", hint=SOFT_DELETED)
     if status == 404:
         return MissingInput(f"Azure knows no such thing while {why}", hint="`hieno azure up`")
     if "quota" in why.lower():

@@ -25,6 +25,7 @@ RULES: Mapping[str, str] = MappingProxyType(
         "insights": r"[-\w.()]{1,254}[-\w()]",
         "logs": r"[a-zA-Z0-9][a-zA-Z0-9-]{2,61}[a-zA-Z0-9]",
         "identity": r"[a-zA-Z0-9][\w-]{2,127}",
+        "jobs_identity": r"[a-zA-Z0-9][\w-]{2,127}",
         "cluster": r"[a-zA-Z](?!.*-\d+$)[a-zA-Z0-9-]{2,23}",
         "endpoint": r"[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]",
     }
@@ -44,6 +45,7 @@ class Names:
     insights: str
     logs: str
     identity: str
+    jobs_identity: str
     cluster: str
     endpoint: str
 
@@ -65,6 +67,7 @@ def derive(config: Config, subscription: str) -> Names:
         insights=brought(azure.bring.insights) or f"appi-{name}",
         logs=f"log-{name}",
         identity=brought(azure.bring.identity) or f"id-{name}",
+        jobs_identity=brought(azure.bring.identity) or f"id-{name}-jobs",
         cluster=_cluster(azure.cluster.size, low_priority=azure.cluster.low_priority),
         endpoint=_ended(config.endpoint.name.lower(), suffix, 32),
     )
@@ -101,5 +104,5 @@ def _ended(name: str, suffix: str, longest: int) -> str:
 def _cluster(size: str, *, low_priority: bool) -> str:
     """Name a cluster by its machine: a size never changes, so another one is another cluster."""
     plain = size.removeprefix("Standard_").lower().replace("_", "-")
-    ending = "-lp" if low_priority else ""
+    ending = "-low" if low_priority else "-jobs"
     return f"{plain[: 24 - len(ending)].rstrip('-')}{ending}"

@@ -1,0 +1,139 @@
+"""Everything of the project that Azure still bills, also a little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any  # JSON of Azure
+
+from hieno.project import Project
+from hieno.targets.azure import kinds
+from hieno.targets.azure.failures import explained
+from hieno.targets.azure.prices import Price, Prices
+from hieno.targets.azure.site import Site, opened
+
+GROUPS = "2025-04-01"
+ML = "2025-12-01"
+ENDED = ("completed", "failed", "canceled", "notresponding")
+
+# Billed by what is in them or asked of them, and which price that is.
+LITTLE = {
+    "microsoft.containerregistry/registries": "registry",
+    "microsoft.storage/storageaccounts": "storage",
+    "microsoft.operationalinsights/workspaces": "logs",
+    "microsoft.keyvault/vaults": "vault",
+}
+FREE = (
+    "microsoft.insights/components",  # what it stores is Log Analytics's
+    "microsoft.machinelearningservices/workspaces",
+    "microsoft.managedidentity/userassignedidentities",
+)
+
+
+@dataclass(frozen=True)
+class Billed:
+    """Something that costs money now.
+
+    `price` is that of all its machines or of one unit, None for what is not of this project.
+    """
+
+    kind: str
+    name: str
+    text: str
+    price: Price | None
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What is billed now, and the jobs that have not ended."""
+
+    resource_group: str
+    subscription: str
+    items: tuple[Billed, ...]
+    jobs: tuple[str, ...]
+    hourly: Price | None
+
+
+def look(project: Project) -> Bill:
+    """Ask Azure what the project has there, and the public list what that costs."""
+    azure = project.config.azure
+    with opened(project) as site:
+        return bill(site, Prices(azure.location, azure.currency))
+
+
+def bill(site: Site, prices: Prices) -> Bill:
+    """List what is billed: first by the hour, then by use."""
+    items: list[Billed] = []
+    jobs: list[str] = []
+    with explained("looking for what is billed"):
+        if site.arm.find(site.group, GROUPS) is not None:
+            found = site.arm.list(f"{site.group}/resources", GROUPS)
+            if any(one["id"].lower() == site.workspace.lower() for one in found):
+                items += _machines(site, prices)
+                jobs += _active_jobs(site)
+            items += _by_use(found, prices)
+    group, subscription = site.names.resource_group, site.account.subscription
+    return Bill(group, subscription, tuple(items), tuple(jobs), _hourly(items))
+
+
+def document(found: Bill) -> dict[str, Any]:
+    """Return it as JSON; an unknown price is null."""
+    return asdict(found)
+
+
+def rows(found: Bill) -> list[list[str]]:
+    """Return it as rows of a table."""
+    if not found.items and not found.jobs:
+        return [[f"nothing is billed in {found.resource_group}"]]
+    lines = [[one.kind, one.name, str(one.price or "?"), one.text] for one in found.items]
+    lines += [["job", name, "", "has not ended"] for name in found.jobs]
+    if found.hourly is not None:
+        lines.append(["all machines", "", str(found.hourly), "until `hieno down`"])
+    return lines
+
+
+def _active_jobs(site: Site) -> list[str]:
+    jobs = site.arm.list(f"{site.workspace}/jobs", ML)
+    return [
+        str(job["name"])
+        for job in jobs
+        if str(job["properties"].get("status", "")).lower() not in ENDED
+    ]
+
+
+def _hourly(items: list[Billed]) -> Price | None:
+    """Add the machines up; one unknown price makes the sum unknown."""
+    hourly = [one.price for one in items if one.price and one.price.unit == "hour"]
+    if not hourly:
+        return None
+    amounts = [price.amount for price in hourly]
+    known = [amount for amount in amounts if amount is not None]
+    total = sum(known) if len(known) == len(amounts) else None
+    return Price(total, "hour", hourly[0].currency, min(price.asked for price in hourly))
+
+
+def _machines(site: Site, prices: Prices) -> Iterator[Billed]:
+    for endpoint in site.arm.list(f"{site.workspace}/onlineEndpoints", ML):
+        for one in site.arm.list(f"{endpoint['id']}/deployments", ML):
+            size = one["properties"].get("instanceType", "?")
+            count = int((one.get("sku") or {}).get("capacity") or 1)
+            state = one["properties"].get("provisioningState", "?")
+            name = f"{endpoint['name']}/{one['name']}"
+            text = f"{count} x {size}, {str(state).lower()}"
+            yield Billed("deployment", name, text, prices.machine(size).times(count))
+    for compute in site.arm.list(f"{site.workspace}/computes", ML):
+        details = compute["properties"].get("properties") or {}
+        nodes = int(details.get("currentNodeCount") or 0)
+        if nodes:
+            size, low = details.get("vmSize", "?"), details.get("vmPriority") == "LowPriority"
+            price = prices.machine(size, low_priority=low).times(nodes)
+            yield Billed("cluster", compute["name"], f"{nodes} x {size}", price)
+
+
+def _by_use(found: list[dict[str, Any]], prices: Prices) -> Iterator[Billed]:
+    for one in found:
+        kind = one["type"].lower()
+        if kind in LITTLE:
+            yield Billed(kinds.words(kind), one["name"], "", prices.of(LITTLE[kind]))
+        elif kind not in FREE and kind.count("/") == 1:
+            yield Billed(kinds.words(kind), one["name"], "not of this project", None)
