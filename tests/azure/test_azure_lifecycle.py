@@ -181,3 +181,32 @@ def test_a_champion_that_is_on_azure_only_stops_down(run: Run, project: Path, az
     assert "workspaces" in kinds_in(azure)
     (package / "weights.bin").write_bytes(b"weights")
     assert run("down", "--yes", "books").exit_code == 0
+
+
+def test_a_brought_workspace_is_used_and_stays(run: Run, project: Path, azure: Cloud) -> None:
+    assert run("up").exit_code == 0
+    workspace = next(
+        one.id.text
+        for one in azure.resources.within(f"{azure.subscription}/resourceGroups/rg-books")
+        if one.id.type == "Microsoft.MachineLearningServices/workspaces"
+    )
+    text = (
+        f"name: second\nmodel: demo\nazure:\n  preset: cpu\n  bring:\n    workspace: {workspace}\n"
+    )
+    (project / "hieno.yaml").write_text(text, encoding="utf-8")
+    before = kinds_in(azure)
+    assert run("up", "--cluster-size", "Standard_E8s_v3").exit_code == 0
+    more = kinds_in(azure)
+    for kind in ("computes", "deploymentStacks", "userAssignedIdentities"):
+        assert more.count(kind) == 2 * before.count(kind)
+    assert more.count("workspaces") == before.count("workspaces")
+    roles = [
+        one
+        for one in json.loads(run("doctor", "--json").stdout)["findings"]
+        if one["name"] == "identities"
+    ]
+    assert {one["state"] for one in roles} == {"fail"}
+    assert "an administrator types: az role assignment create" in roles[0]["remedy"]
+    gone = run("down", "--yes", "second", "--cluster-size", "Standard_E8s_v3")
+    assert gone.exit_code == 0, gone.stderr
+    assert kinds_in(azure) == before

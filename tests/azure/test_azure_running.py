@@ -1,0 +1,112 @@
+"""What runs: its bill by the hour, and that its cores are not counted against the project twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from emulator.arm.ids import ResourceId
+from emulator.arm.resources import Resource
+from emulator.cloud import Cloud
+from hieno.project import open_project
+from hieno.targets.azure.site import opened
+
+Run = Callable[..., Result]
+FAMILY = "standardESv3Family"
+
+
+def there(cloud: Cloud, id: str, **body: Any) -> None:
+    """Put a resource where it would be, without the work that makes it."""
+    known = ResourceId(id)
+    document = {"id": id, "name": known.name, "type": known.type, "location": "eastus2", **body}
+    cloud.resources.put(Resource(known, document))
+
+
+@pytest.fixture
+def running(project: Path, emulated: Any) -> Any:
+    """A workspace with our endpoint, an instance of a version, and two machines at work."""
+    with emulated() as cloud:
+        with opened(open_project(project)) as site:
+            there(cloud, site.group, tags=site.tags)
+            there(cloud, site.workspace, properties={})
+            endpoint = f"{site.workspace}/onlineEndpoints/{site.names.endpoint}"
+            there(cloud, endpoint, properties={})
+            there(
+                cloud,
+                f"{endpoint}/deployments/blue",
+                properties={"instanceType": "Standard_E4s_v3", "provisioningState": "Succeeded"},
+                sku={"name": "Default", "capacity": 1},
+            )
+            there(
+                cloud,
+                f"{site.workspace}/computes/{site.names.cluster}",
+                properties={
+                    "computeType": "AmlCompute",
+                    "properties": {
+                        "vmSize": "Standard_E16s_v3",
+                        "vmPriority": "Dedicated",
+                        "currentNodeCount": 2,
+                    },
+                },
+            )
+            cloud.quota.take(endpoint, "eastus2", "Standard_E4s_v3", 1, endpoint=True)
+            cloud.quota.take("cluster", "eastus2", "Standard_E16s_v3", 2)
+        yield cloud
+
+
+def quota_line(run: Run) -> tuple[str, str]:
+    findings = json.loads(run("doctor", "--json", "--cluster-max-nodes", "2").stdout)["findings"]
+    found = next(one for one in findings if one["name"] == "quota")
+    return found["state"], found["text"]
+
+
+def test_the_project_s_own_machines_are_not_counted_twice(run: Run, running: Cloud) -> None:
+    parts = f"{FAMILY}: 48 cores needed (cluster 32, blue 8, green 8)"
+    assert running.quota.used("eastus2", FAMILY) == 40
+    assert quota_line(run) == ("ok", f"{parts}, 0 used by others, limit 100")
+    running.quota.take("somebody", "eastus2", "Standard_E4s_v3", 14)
+    assert quota_line(run) == (
+        "warn",
+        f"{parts}, 56 used by others, limit 100: no room for the second version",
+    )
+
+
+def test_the_bill_adds_machines_up(run: Run, running: Cloud) -> None:
+    result = run("status", "--json")
+    assert result.exit_code == 0, result.stdout
+    document = json.loads(result.stdout)
+    kinds = {one["kind"]: one for one in document["items"]}
+    assert kinds["deployment"]["text"] == "1 x Standard_E4s_v3, succeeded"
+    assert kinds["cluster"]["text"] == "2 x Standard_E16s_v3"
+    together = kinds["deployment"]["price"]["amount"] + kinds["cluster"]["price"]["amount"]
+    assert document["hourly"]["amount"] == pytest.approx(together)
+    last = run("status").stdout.splitlines()[-1]
+    assert last.startswith("all machines ")
+    assert last.endswith("until `hieno down`")
+
+
+def test_one_unknown_price_makes_the_sum_unknown(run: Run, running: Cloud) -> None:
+    with opened(open_project()) as site:
+        there(
+            running,
+            f"{site.workspace}/onlineEndpoints/{site.names.endpoint}/deployments/green",
+            properties={"instanceType": "Standard_NC48ads_A100_v4"},
+            sku={"name": "Default", "capacity": 1},
+        )
+    assert json.loads(run("status", "--json").stdout)["hourly"]["amount"] is None
+    assert "? USD/hour" in run("status").stdout.splitlines()[-1]
+
+
+def test_down_takes_the_endpoints_with_the_workspace_only_where_that_is_ours(
+    run: Run, running: Cloud
+) -> None:
+    result = run("down", "--yes", "books")
+    assert [line.split()[1:] for line in result.stderr.splitlines() if line[:4] == "  - "] == [
+        ["endpoint", "hieno-zasnot"]
+    ]
+    assert result.exit_code == 0
