@@ -155,6 +155,8 @@ def test_a_failure_is_told_and_the_next_run_goes_on(plane: Plane, cloud: Cloud) 
     failed = plane.get(STACK)["properties"]["failedResources"]
     assert [one["error"]["code"] for one in failed] == ["ConflictError"]
     made = plane.names(f"{plane.group}/resources")
+    managed = [one["id"].rsplit("/", 1)[1] for one in plane.get(STACK)["properties"]["resources"]]
+    assert set(made) == {"me", "registry1"} < set(managed)  # a removal now would find them
     cloud.retained.clear()
     assert _put(plane)["status"] == "Succeeded"
     assert set(made) < set(plane.names(f"{plane.group}/resources"))
