@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ _FOREIGN = (
     "AZURE_AUTHORITY_HOST",
     "MSI_ENDPOINT",
 )
+
+_TERMINATED = 128 + signal.SIGTERM
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,12 +54,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(cloud: Cloud, command: list[str]) -> int:
     kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     process = subprocess.Popen(command, env={**kept, **cloud.environment()})
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue  # the command got it as well, and decides what it means
+    try:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue  # the command got it as well, and decides what it means
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _report(cloud: Cloud) -> None:

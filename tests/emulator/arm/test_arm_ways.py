@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from plane import REGISTRY, Plane
 
@@ -169,3 +171,14 @@ def test_the_end_closes_what_clients_hold_open(tmp_path: Path) -> None:
     for client in clients:
         client.close()
     assert [str(one.message) for one in caught] == []
+
+
+def test_a_run_that_is_told_to_end_ends_its_command_as_well() -> None:
+    script = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
+    command = [sys.executable, "-m", "emulator", "run", "--", sys.executable, "-c", script]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert not psutil.pid_exists(child)
