@@ -21,7 +21,7 @@ train:
   alpha: 64
   frozen_layers: 12
   learning_rate: 2e-3
-  epochs: 8
+  epochs: 6
   batch_size: 8
 evaluate:
   general: none

@@ -75,12 +75,12 @@ def remove(cloud: Cloud, id: ResourceId, *, purge: bool = False) -> Operation | 
         return None
 
     def work() -> None:
-        try:
-            _take_away(cloud, resource.id, purge=purge)
-        finally:
-            resource.busy = False
+        _take_away(cloud, resource.id, purge=purge)
 
-    return cloud.operations.start(resource.id.text, _address(cloud, resource.id), work)
+    def failed(_: ArmError) -> None:
+        _settle(kind, resource, "Failed")
+
+    return cloud.operations.start(resource.id.text, _address(cloud, resource.id), work, failed)
 
 
 def _take_away(cloud: Cloud, id: ResourceId, *, purge: bool) -> None:
@@ -99,16 +99,19 @@ def _start(cloud: Cloud, kind: Kind, resource: Resource) -> Operation:
     assert build is not None  # noqa: S101 - only a kind that builds makes a resource busy
 
     def work() -> None:
-        state = "Failed"
-        try:
-            build(cloud, resource)
-            state = "Succeeded"
-        finally:
-            if kind.has_state:
-                resource.properties["provisioningState"] = state
-            resource.busy = False
+        build(cloud, resource)
+        _settle(kind, resource, "Succeeded")
 
-    return cloud.operations.start(resource.id.text, _address(cloud, resource.id), work)
+    def failed(_: ArmError) -> None:
+        _settle(kind, resource, "Failed")
+
+    return cloud.operations.start(resource.id.text, _address(cloud, resource.id), work, failed)
+
+
+def _settle(kind: Kind, resource: Resource, state: str) -> None:
+    if kind.has_state:
+        resource.properties["provisioningState"] = state
+    resource.busy = False
 
 
 def _address(cloud: Cloud, id: ResourceId) -> str:

@@ -66,13 +66,22 @@ class Operations:
         self._by_id: dict[str, Operation] = {}
         self._threads: list[threading.Thread] = []
 
-    def start(self, subject: str, address: str, work: Callable[[], Any]) -> Operation:
-        """Begin work on `subject`; what it returns is the result, an `ArmError` its failure."""
+    def start(
+        self,
+        subject: str,
+        address: str,
+        work: Callable[[], Any],
+        failed: Callable[[ArmError], None] = lambda _: None,
+    ) -> Operation:
+        """Begin work on `subject`; what it returns is the result, an `ArmError` its failure.
+
+        `failed` is told of a failure, also of one that was planned and came before the work.
+        """
         operation = Operation(subject, address)
         slow = self._faults.take("slow", subject)
         operation.polls_left = int(slow.details.get("polls", "3")) if slow else 0
         self._by_id[operation.id] = operation
-        thread = threading.Thread(target=self._run, args=(operation, work), daemon=True)
+        thread = threading.Thread(target=self._run, args=(operation, work, failed), daemon=True)
         self._threads.append(thread)
         thread.start()
         return operation
@@ -119,7 +128,12 @@ class Operations:
             raise not_found(call.path.rsplit("/", 1)[1])
         return operation
 
-    def _run(self, operation: Operation, work: Callable[[], Any]) -> None:
+    def _run(
+        self,
+        operation: Operation,
+        work: Callable[[], Any],
+        failed: Callable[[ArmError], None],
+    ) -> None:
         try:
             fault = self._faults.take("fail-operation", operation.subject)
             if fault:
@@ -131,5 +145,7 @@ class Operations:
         except Exception as error:  # an operation that never ends would hide it
             traceback.print_exc()
             operation.error = ArmError(500, "EmulatorFailed", f"The emulator failed: {error!r}")
+        if operation.error is not None:
+            failed(operation.error)
         operation.ended = now()
         operation.done.set()

@@ -31,7 +31,12 @@ def routes(cloud: Cloud) -> list[Route]:
         deployment = _deployment(call, template)
         cloud.resources.put(deployment)
         operation = cloud.operations.start(
-            deployment.id.text, _address(cloud), lambda: _make(cloud, deployment, template)
+            deployment.id.text,
+            _address(cloud),
+            lambda: _make(cloud, deployment, template),
+            lambda error: deployment.properties.update(
+                provisioningState="Failed", error=error.body()
+            ),
         )
         return JSONResponse(deployment.shown(), 201, headers=operation.headers())
 
@@ -99,13 +104,8 @@ def _make(cloud: Cloud, deployment: Resource, template: Template) -> None:
         deployment.properties["outputResources"].append({"id": planned.id.text})
         deployment.private["operations"].append(_operation(deployment, planned))
 
-    try:
-        execute(cloud, template, made)
-        deployment.properties["outputs"] = outputs_of(template)
-    except ArmError as error:
-        deployment.properties.update(provisioningState="Failed", error=error.body())
-        raise
-    deployment.properties["provisioningState"] = "Succeeded"
+    execute(cloud, template, made)
+    deployment.properties.update(outputs=outputs_of(template), provisioningState="Succeeded")
 
 
 def _operation(deployment: Resource, planned: Planned) -> dict[str, Any]:

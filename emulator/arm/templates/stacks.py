@@ -38,7 +38,10 @@ def routes(cloud: Cloud) -> list[Route]:
             stack = _stack(call, old)
             cloud.resources.put(stack)
         operation = cloud.operations.start(
-            stack.id.text, _address(cloud), lambda: _make(cloud, stack, template)
+            stack.id.text,
+            _address(cloud),
+            lambda: _make(cloud, stack, template),
+            lambda error: _settle(stack, error),
         )
         return JSONResponse(stack.shown(), 200 if old else 201, headers=operation.headers())
 
@@ -55,13 +58,14 @@ def routes(cloud: Cloud) -> list[Route]:
 
         def work() -> None:
             _, failed = _remove(cloud, doomed)
-            stack.busy = False
             if failed:
-                stack.properties.update(provisioningState="failed", failedResources=failed)
+                stack.properties["failedResources"] = failed
                 raise _undeleted(failed)
             cloud.resources.remove(stack.id)
 
-        operation = cloud.operations.start(stack.id.text, _address(cloud), work)
+        operation = cloud.operations.start(
+            stack.id.text, _address(cloud), work, lambda error: _settle(stack, error)
+        )
         return Response(status_code=202, headers=operation.headers())
 
     def export(call: Call) -> Response:
@@ -118,10 +122,7 @@ def _make(cloud: Cloud, stack: Resource, template: Template) -> None:
         stack.properties["resources"] = _managed(made)
     except ArmError as error:
         failed = [{"id": one["target"], "error": one} for one in error.details if "target" in one]
-        stack.properties.update(
-            provisioningState="failed", error=error.body(), failedResources=failed
-        )
-        stack.busy = False
+        stack.properties["failedResources"] = failed
         raise ArmError(
             error.status,
             "DeploymentStackDeploymentFailed",
@@ -129,8 +130,13 @@ def _make(cloud: Cloud, stack: Resource, template: Template) -> None:
             f" '{stack.properties['correlationId']}'.",
             details=[error.body()],
         ) from None
-    stack.properties.update(provisioningState="succeeded", duration="PT1S")
-    stack.properties.pop("error", None)
+    _settle(stack)
+
+
+def _settle(stack: Resource, error: ArmError | None = None) -> None:
+    stack.properties["provisioningState"] = "failed" if error else "succeeded"
+    stack.properties["error"] = error.body() if error else None
+    stack.properties["duration"] = "PT1S"
     stack.busy = False
 
 

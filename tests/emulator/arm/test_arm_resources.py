@@ -52,6 +52,13 @@ def test_a_group_goes_with_all_that_is_in_it(plane: Plane, cloud: Cloud) -> None
     assert cloud.ledger.running() == []
 
 
+def test_a_removal_that_fails_can_be_tried_again(plane: Plane, cloud: Cloud) -> None:
+    cloud.faults.add("fail-operation at=rg")
+    assert plane.finish(plane.send("DELETE", plane.group))["status"] == "Failed"
+    assert plane.get(plane.group)["properties"]["provisioningState"] == "Failed"
+    assert plane.finish(plane.send("DELETE", plane.group))["status"] == "Succeeded"
+
+
 def test_a_removal_of_nothing_is_no_mistake(plane: Plane) -> None:
     assert plane.send("DELETE", REGISTRY).status_code == 204
 

@@ -169,6 +169,18 @@ def _removed_vault(plane: Plane, cloud: Cloud) -> Any:
     return cloud.retained[plane.id(VAULT).lower()]
 
 
+def test_a_planned_failure_leaves_nothing_at_work(plane: Plane, cloud: Cloud) -> None:
+    cloud.faults.add(f"fail-operation at={NAME} code=Busy message=later")
+    ended = _put(plane)
+    assert (ended["status"], ended["error"]["code"]) == ("Failed", "Busy")
+    assert plane.get(STACK)["properties"]["provisioningState"] == "failed"
+    assert _put(plane)["status"] == "Succeeded"
+    cloud.faults.add(f"fail-operation at={NAME} code=Busy message=later")
+    removed = plane.finish(plane.send("DELETE", STACK))
+    assert removed["status"] == "Failed"
+    assert plane.finish(plane.send("DELETE", STACK))["status"] == "Succeeded"
+
+
 def test_a_forgotten_dependency_fails_here_as_it_may_there(plane: Plane) -> None:
     template = _template()
     del template["resources"]["pull"]["dependsOn"]

@@ -176,7 +176,7 @@ def test_the_end_closes_what_clients_hold_open(tmp_path: Path) -> None:
 def test_a_run_that_is_told_to_end_ends_its_command_as_well() -> None:
     script = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
     command = [sys.executable, "-m", "emulator", "run", "--", sys.executable, "-c", script]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         child = int(process.stdout.readline())
         process.terminate()
