@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hieno import files
-from hieno.errors import BrokenArtifact, DiskFull
+from hieno.errors import BrokenArtifact, DiskFull, MissingInput
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="mounts and kills as Linux does")
 
@@ -287,3 +287,30 @@ files.verify(folder)
         )
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def test_files_that_lie_elsewhere_are_missed_only_where_all_are_needed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with files.published(folder, kind="run", key="k") as (partial, _):
+        (partial / "adapter").mkdir()
+        for name in ("adapter/weights", "metrics.jsonl"):
+            (partial / name).write_text(name, encoding="utf-8")
+    weights = folder / "adapter" / "weights"
+    content = weights.read_text(encoding="utf-8")
+    files.leave_elsewhere(folder, "https://there/run", ["adapter/weights"])
+    assert files.verify(folder).key == "k"  # all of it is here still
+
+    weights.unlink()
+    assert files.verify(folder, whole=False).key == "k"
+    with pytest.raises(MissingInput) as caught:
+        files.verify(folder)
+    assert caught.value.message == f"the weights of {folder} are at https://there/run"
+
+    weights.write_text("another", encoding="utf-8")
+    with pytest.raises(BrokenArtifact):
+        files.verify(folder, whole=False)
+    weights.write_text(content, encoding="utf-8")
+    assert files.verify(folder).key == "k"
+    (folder / "metrics.jsonl").unlink()
+    with pytest.raises(BrokenArtifact):
+        files.verify(folder, whole=False)

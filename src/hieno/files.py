@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any  # JSON values have no narrower type that mypy can check
 
 from hieno import __version__
-from hieno.errors import BrokenArtifact, disk_full_is_named
+from hieno.errors import BrokenArtifact, MissingInput, disk_full_is_named
 from hieno.seal import code_digest, is_intact, sealed
 
 MANIFEST = "manifest.json"
+ELSEWHERE = ".elsewhere.json"  # beside a published folder of which some files lie elsewhere
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,16 @@ def read_manifest(folder: Path) -> Manifest | None:
     return Manifest(**known, intact=is_intact(raw))
 
 
-def verify(folder: Path) -> Manifest:
-    """Read every published file again; raise `BrokenArtifact` at the first difference."""
+def verify(folder: Path, *, whole: bool = True) -> Manifest:
+    """Read every published file again; raise `BrokenArtifact` at the first difference.
+
+    Files that were left elsewhere count as missing where the folder must be `whole`.
+    """
     manifest = read_manifest(folder)
     if manifest is None:
         raise BrokenArtifact(f"{folder} is not complete", hint="run `hieno up` to make it again")
+    if whole:
+        require_here(folder)
     for path in changed_files(folder, manifest):
         raise BrokenArtifact(
             f"{path} is not what was published (digest differs)",
@@ -109,8 +115,11 @@ def changed_files(folder: Path, manifest: Manifest) -> Iterator[Path]:
     """Yield every published file that is not as it was published, or gone; first the manifest."""
     if not manifest.intact or digest_files(manifest.files) != manifest.digest:
         yield folder / MANIFEST
+    left = elsewhere(folder)
     for name, expected in {**manifest.files, **manifest.beside}.items():
         path = folder / name
+        if left and name in left.names and not path.exists():
+            continue
         if not path.is_file() or digest_file(path) != expected:
             yield path
 
@@ -133,6 +142,40 @@ def added_files(folder: Path, manifest: Manifest) -> list[Path]:
         elif path.is_file() and path.name not in {*manifest.files, *manifest.beside, MANIFEST}:
             found.append(path)
     return found
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Files of a published folder that are not here: the large ones of a job's result."""
+
+    place: str
+    names: tuple[str, ...]
+
+
+def elsewhere(folder: Path) -> Elsewhere | None:
+    """Return what of a published folder lies elsewhere, as far as it has not been fetched."""
+    path = folder.with_name(folder.name + ELSEWHERE)
+    if not path.is_file():
+        return None
+    raw = read_json(path)
+    names = tuple(name for name in raw["names"] if not (folder / name).exists())
+    return Elsewhere(raw["place"], names) if names else None
+
+
+def require_here(folder: Path) -> None:
+    """Raise `MissingInput` where files of a published folder lie elsewhere."""
+    if left := elsewhere(folder):
+        raise MissingInput(
+            f"the weights of {folder} are at {left.place}",
+            hint="`hieno models pull champion` fetches those of a registered version; delete the"
+            " folder to make it here",
+        )
+
+
+def leave_elsewhere(folder: Path, place: str, names: Collection[str]) -> None:
+    """Write down which files of a folder, that is about to appear, lie at `place`."""
+    path = folder.with_name(folder.name + ELSEWHERE)
+    write_json(path, {"place": place, "names": sorted(names)})
 
 
 def write_atomic(path: Path, content: str | bytes, *, private: bool = False) -> None:

@@ -76,7 +76,7 @@ def publish(
 def run_plan(plan: StagePlan, reporter: Reporter) -> None:
     """Check the inputs against their digests, then run the stage in this process."""
     for role, expected in plan.digests.items():
-        found = verify(plan.input(role))
+        found = verify(plan.input(role), whole=plan.stage != "register")
         if found.digest != expected:
             raise errors.BrokenArtifact(
                 f"{plan.inputs[role]} changed while the work was planned",
@@ -120,9 +120,19 @@ def main(path: str) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints goes to the log
-    reporter = _LineReporter(out)
+    return report(StagePlan(**read_json(Path(path))), LineReporter(out))
+
+
+def report(
+    plan: StagePlan,
+    reporter: LineReporter,
+    *,
+    before: Callable[[StagePlan, Reporter], None] = lambda plan, reporter: None,
+) -> int:
+    """Run a plan, after `before`, and report how it ends as well; return the exit code."""
     try:
-        run_plan(StagePlan(**read_json(Path(path))), reporter)
+        before(plan, reporter)
+        run_plan(plan, reporter)
     except errors.HienoError as error:
         told = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
         reporter.send({"error": told})
@@ -139,7 +149,9 @@ def _end_with_parent() -> None:
     os._exit(errors.Interrupted.exit_code)
 
 
-class _LineReporter:
+class LineReporter:
+    """Reports in JSON lines, for whoever reads this process's output."""
+
     def __init__(self, out: TextIO) -> None:
         self._out = out
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 from azure_endpoint import Azure, serving
 from pydantic import SecretStr
-from rehearsal import LIMITS, Endpoint
+from rehearsal import LIMITS, Endpoint, Load, wait_until
 
 from hieno import processes
 from hieno.endpoint import control
@@ -124,6 +125,18 @@ def test_a_renewed_credential_takes_effect_and_a_refused_one_is_no_401(
     front(fronted.folder, azure, azure.credential)
     assert fronted.ask().status_code == 200
     assert fronted.status().url == url
+
+
+def test_another_version_there_interrupts_nobody_here(azure: Azure, fronted: Endpoint) -> None:
+    gateway = fronted.gateway()
+    newer = {name: replace(spec, version="4") for name, spec in specs(azure).items()}
+    credential = SecretStr(azure.credential)
+    with Load(fronted) as load:
+        control.front(fronted.folder, newer, credential, port=1024, limits=LIMITS, renewed=False)
+        wait_until(lambda: load.seen["blue"] > 50, "answers")
+    assert set(load.seen) == {"blue"}
+    assert fronted.gateway() == gateway
+    assert fronted.status().deployments["blue"].version == "4"
 
 
 def test_an_address_without_tls_is_refused(tmp_path: Path) -> None:

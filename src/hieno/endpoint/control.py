@@ -120,13 +120,16 @@ def front(
     port: int,
     wait: float = 60.0,
     limits: Limits | None = None,
+    page: Page | None = None,
+    renewed: bool = True,
 ) -> EndpointStatus:
     """Put a gateway before an Azure endpoint, whose deployments are `specs`; all have a `url`.
 
     The first one gets the traffic and the others answer who names them: how traffic is divided
     is decided there. The credential is in the gateway's memory and nowhere else, so this is called
-    again after a restart of the machine, and with each new credential. Raises `UsageError` for an
-    address without TLS, and `HienoError` where the endpoint cannot be reached.
+    again after a restart of the machine, and with each new credential; where it is not `renewed`, a
+    gateway that runs goes on. Raises `UsageError` for an address without TLS, and `HienoError`
+    where the endpoint cannot be reached.
     """
     with _locked(folder):
         before = read_desired(folder)
@@ -138,10 +141,12 @@ def front(
             deployments=dict(specs),
             limits=limits or Limits(),
             newest=first,
+            page=page or Page(),
         )
         state.check(wanted)
         credentials.create(folder)
-        lifetime.stop(folder)  # a running one has another credential
+        if renewed:
+            lifetime.stop(folder)  # a running one has another credential
         rollout.keep(folder, wanted, wait=wait, credential=credential)
     return _existing(folder)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 
 from hieno import processes
 from hieno.endpoint import state
-from hieno.endpoint.state import Desired, Observed
+from hieno.endpoint.state import DeploymentSpec, Desired, Observed
 from hieno.endpoint.supervisor import Deployment
 
 
@@ -44,8 +45,9 @@ class Fleet:
         before = self.deployments
         self.deployments = {}
         for name, spec in desired.deployments.items():
-            if name in before and before[name].spec == spec:
+            if name in before and _is_same_place(before[name].spec, spec):
                 self.deployments[name] = before.pop(name)
+                self.deployments[name].spec = spec
             else:
                 self.deployments[name] = Deployment(
                     name,
@@ -116,3 +118,13 @@ class Fleet:
     def _retired(self, task: asyncio.Task[None]) -> None:
         self._retiring.pop(task, None)
         self.changed.set()
+
+
+def _is_same_place(before: DeploymentSpec, now: DeploymentSpec) -> bool:
+    """Tell whether a deployment goes on: it is unchanged, or elsewhere and serves another version.
+
+    A connection to an endpoint is not begun anew because of what is deployed there.
+    """
+    if not before.url:
+        return before == now
+    return replace(before, version=now.version, data_digest=now.data_digest) == now

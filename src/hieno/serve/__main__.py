@@ -1,8 +1,14 @@
-"""`python -m hieno.serve [ROOT] --port N --name NAME`: how a supervisor starts a container."""
+"""`python -m hieno.serve [ROOT] --port N --name NAME`: how a supervisor starts a container.
+
+Where nobody can change the command, as in a deployment of Azure, the same settings are read from
+the environment: HIENO_NAME, HIENO_ALIASES (with commas), HIENO_LINEAGE (the JSON itself), and
+HIENO_SERVE_... as in `hieno.yaml`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -36,9 +42,15 @@ def _serve(options: argparse.Namespace) -> None:
     from hieno.serve.mount import find_model
     from hieno.serve.server import serve
 
-    given = {name: getattr(options, name) for name in Serve.model_fields}
+    given: dict[str, object] = {
+        name: os.environ[variable]
+        for name in Serve.model_fields
+        if (variable := f"HIENO_SERVE_{name.upper()}") in os.environ
+    }
+    flags = {name: getattr(options, name) for name in Serve.model_fields}
+    given |= {name: value for name, value in flags.items() if value is not None}
     try:
-        settings = Serve(**{name: value for name, value in given.items() if value is not None})
+        settings = Serve.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         flag = str(first["loc"][0]).replace("_", "-")
@@ -59,14 +71,16 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _lineage(path: Path | None) -> dict[str, str]:
-    """Return answer headers from a JSON file such as {"model_version": "7"}."""
-    if path is None:
-        return {}
-    if not path.is_file():
+    """Return answer headers from JSON such as {"model_version": "7"}."""
+    if path is not None and not path.is_file():
         raise MissingInput(f"there is no {path}", hint="leave out --lineage, or name a JSON file")
-    found = read_json(path)
+    try:
+        found = read_json(path) if path else json.loads(os.environ.get("HIENO_LINEAGE", "{}"))
+    except json.JSONDecodeError:
+        found = None
     if not isinstance(found, dict):
-        raise BrokenArtifact(f"{path} is not a JSON object", hint="deploy the model again")
+        place = path or "HIENO_LINEAGE"
+        raise BrokenArtifact(f"{place} is not a JSON object", hint="deploy the model again")
     return {f"hieno-{str(name).replace('_', '-')}": str(value) for name, value in found.items()}
 
 
@@ -83,8 +97,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--name", default="hieno", help="what requests call the model")
-    parser.add_argument("--alias", action="append", default=[], help="another name; repeatable")
+    parser.add_argument(
+        "--name",
+        default=os.environ.get("HIENO_NAME", "hieno"),
+        help="what requests call the model",
+    )
+    aliases = [name for name in os.environ.get("HIENO_ALIASES", "").split(",") if name]
+    parser.add_argument(
+        "--alias", action="append", default=aliases, help="another name; repeatable"
+    )
     parser.add_argument("--engine", default="auto", help="auto, openvino, transformers or vllm")
     parser.add_argument("--weights", default="auto", help="format of the converted weights")
     parser.add_argument("--lineage", type=Path, help="JSON file of hieno-... answer headers")
