@@ -18,7 +18,7 @@ from typing import Any, Literal  # Any: details are JSON
 
 from hieno import describe, models
 from hieno.endpoint.examination import Question
-from hieno.errors import BrokenArtifact, GateFailed, MissingInput, TryLater, UsageError
+from hieno.errors import BrokenArtifact, GateFailed, MissingInput, TryLater, Unreachable, UsageError
 from hieno.evaluate.examples import spread
 from hieno.files import read_jsonl, read_manifest, verify
 from hieno.flow import conversation
@@ -165,7 +165,8 @@ def _look_model(work: _Work) -> Details | None:
     manifest = root and read_manifest(root)
     if not root or not manifest:
         return None
-    if not is_ready(root, engine=engine, weights=first_format(config.package.weights)):
+    weights = first_format(config.package.weights)
+    if work.target.serves_base and not is_ready(root, engine=engine, weights=weights):
         return None
     work.published.add("base", root, manifest)
     return {**manifest.facts, "folder": str(root), "digest": manifest.digest, "engine": engine}
@@ -176,9 +177,10 @@ def _make_model(work: _Work, reporter: Reporter) -> bool:
     root = models.pull(
         config.model, revision=config.revision, folder=work.project.root, reporter=reporter
     )
-    engine = choose_engine(config.package.engine)
-    weights = first_format(config.package.weights)
-    convert_base(root, engine=engine, weights=weights, say=reporter.say)
+    if work.target.serves_base:
+        engine = choose_engine(config.package.engine)
+        weights = first_format(config.package.weights)
+        convert_base(root, engine=engine, weights=weights, say=reporter.say)
     return False
 
 
@@ -187,6 +189,8 @@ def _heavy(name: str, role: str) -> _Stage:
         planned = plan(name, work.project, work.published)
         folder = Path(planned.output)
         manifest = read_manifest(folder)
+        if (manifest is None or manifest.key != planned.key) and work.target.find(planned):
+            manifest = read_manifest(folder)
         if manifest is None or manifest.key != planned.key:
             return None
         work.published.add(role, folder, manifest)
@@ -266,7 +270,7 @@ def _make_deploy(work: _Work, reporter: Reporter) -> bool:
             f"version {registered['version']} is not the champion any more",
             hint="type the same command again",
         )
-    if verify(Path(version.package)).digest != version.digest:
+    if verify(Path(version.package), whole=False).digest != version.digest:
         raise BrokenArtifact(
             f"{version.package} is not the package that was registered as version"
             f" {version.version}",
@@ -296,7 +300,11 @@ def _questions(evaluation: Path) -> list[Question]:
 
 def _look_flow(work: _Work) -> Details | None:
     model = work.published.manifests["package"].digest
-    return flow.look(work.project, work.target.address(), model)
+    try:
+        address = work.target.address()
+    except (MissingInput, Unreachable):
+        return None
+    return flow.look(work.project, address, model)
 
 
 def _make_flow(work: _Work, reporter: Reporter) -> bool:
@@ -304,7 +312,7 @@ def _make_flow(work: _Work, reporter: Reporter) -> bool:
     examples = read_jsonl(work.published.folders["evaluation"] / "examples.jsonl")
     asked = [row["messages"][-1]["content"] for row in islice(examples, 2)]
     questions = [*asked, *conversation.QUESTIONS][:2]
-    flow.make(work.project, work.target.address(), published["package"].digest, questions, reporter)
+    flow.make(work.project, work.target.connect(), published["package"].digest, questions, reporter)
     return False
 
 

@@ -136,6 +136,11 @@ def test_another_version_there_interrupts_nobody_here(azure: Azure, fronted: End
         wait_until(lambda: load.seen["blue"] > 50, "answers")
     assert set(load.seen) == {"blue"}
     assert fronted.gateway() == gateway
+    more = {**newer, "green": DeploymentSpec("5", (), url=azure.url, remote_name="green")}
+    control.front(fronted.folder, more, credential, port=1024, limits=LIMITS, renewed=False)
+    with fronted.client() as client:  # it can be asked as soon as it is named
+        named = client.post("/score", json={}, headers={"azureml-model-deployment": "green"})
+    assert named.json()["name"] == "green"
     assert fronted.status().deployments["blue"].version == "4"
 
 

@@ -24,8 +24,15 @@ def models() -> None:
 @click.option("--revision", metavar="COMMIT", help="Commit of a hub model; presets pin their own.")
 @json_option
 def pull(model: str, revision: str | None, as_json: bool) -> None:
-    """Get a preset, a hub model or a local folder into the cache."""
+    """Get a preset, a hub model or a local folder into the cache.
+
+    MODEL may also be a version of the project here, as its alias, its number or NAME:NUMBER: its
+    package with the weights, which a project on Azure has there.
+    """
     from hieno import models as base
+
+    if (found := _package(model)) is not None:
+        return emit({"model": model, "path": str(found)}, str(found), as_json=as_json)
 
     telling = reporter()
     telling.stage(f"pull {model}")
@@ -34,6 +41,21 @@ def pull(model: str, revision: str | None, as_json: bool) -> None:
     finally:
         telling.close()
     emit({"model": model, "path": str(root)}, str(root), as_json=as_json)
+
+
+def _package(name: str) -> Path | None:
+    """Return the package of a registered version, fetched; None where that is no version."""
+    from hieno.project import open_project
+    from hieno.registry.versions import find
+    from hieno.targets import open_target
+
+    called, colon, number = name.rpartition(":")
+    if not number.isdecimal() and name not in ("champion", "challenger"):
+        return None
+    project = open_project()
+    if colon and called != project.config.name:
+        return None
+    return open_target(project).pull(find(project.registry, number))
 
 
 @models.command(name="list")

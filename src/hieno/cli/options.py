@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Function = Callable[..., Any]
 
-_FLAG = "flag__"  # begins the parameter names of flags that set a key, dots being `__`
+FLAG = "flag__"  # begins the parameter names of flags that set a key, dots being `__`
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -37,10 +37,10 @@ def project_options(
             *context: Any, folder: Path | None, assignments: Sequence[str], **rest: Any
         ) -> Any:
             flags = _assigned(assignments)
-            for name in [name for name in rest if name.startswith(_FLAG)]:
+            for name in [name for name in rest if name.startswith(FLAG)]:
                 value = rest.pop(name)
                 if value is not None:
-                    flags[name.removeprefix(_FLAG).replace("__", ".")] = value
+                    flags[name.removeprefix(FLAG).replace("__", ".")] = value
             project = open_at(folder, flags, required=required)
             return function(*context, project=project, **rest)
 
@@ -117,7 +117,7 @@ def _section(section: str) -> list[Callable[[Function], Function]]:
 
 def _option(key: str, kind: Any, field: Any) -> Callable[[Function], Function]:
     flag = "--" + key.partition(".")[2].replace(".", "-").replace("_", "-")
-    name = _FLAG + key.replace(".", "__")
+    name = FLAG + key.replace(".", "__")
     text = field.description[0].upper() + field.description[1:]
     if field.default is not None:
         text += f" [default: {str(field.default).lower() if kind is bool else field.default}]"

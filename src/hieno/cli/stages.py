@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hieno.cli.options import project_options
+from hieno.cli.options import FLAG, project_options
 from hieno.cli.output import emit, reporter
 from hieno.reporting import duration
 
@@ -36,10 +36,21 @@ _FORCE = click.option(
 )
 
 
+_REPLACE = click.option(
+    "--replace/--no-replace",
+    f"{FLAG}azure__endpoint__replace",
+    default=None,
+    help="On Azure: remove the running version first, where there is no quota for both; nothing "
+    "answers meanwhile.",
+)
+
+
 package = _stage("package", "Make the tuned model ready to be served.", section="package")
 evaluate = _stage("evaluate", "Compare the tuned model with its base.", section="evaluate")
 register = _stage("register", "Give the package a version.", section="gate", gated=True)
-deploy = _stage("deploy", "Put the version behind the endpoint.", section="endpoint", gated=True)
+deploy = _REPLACE(
+    _stage("deploy", "Put the version behind the endpoint.", section="endpoint", gated=True)
+)
 up = _stage("up", "Do whatever of all this is not done yet.", until="flow", gated=True)
 
 

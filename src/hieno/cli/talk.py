@@ -11,7 +11,7 @@ import click
 
 from hieno.cli.options import project_options
 from hieno.cli.output import emit, table
-from hieno.errors import MissingInput, Unreachable, UsageError
+from hieno.errors import MissingInput, UsageError
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -121,12 +121,10 @@ def keys(
     regenerate: Literal["primary", "secondary"] | None, project: Project, as_json: bool
 ) -> None:
     """Show or renew the endpoint's keys."""
-    from hieno.endpoint import control
+    from hieno.targets import open_target
 
-    if regenerate:
-        found = control.regenerate(project.endpoint, regenerate)
-    else:
-        found = control.keys(project.endpoint)
+    target = open_target(project)
+    found = target.regenerate(regenerate) if regenerate else target.keys()
     shown = {
         "primary": found.primary.get_secret_value(),
         "secondary": found.secondary.get_secret_value(),
@@ -199,15 +197,10 @@ def endpoint_to_ask(project: Project) -> tuple[str, SecretStr]:
 
 def endpoint_of(project: Project) -> tuple[str, SecretStr]:
     """Return the address and a key of the project's endpoint, which must be running."""
-    from hieno.endpoint import control
+    from hieno.targets import open_target
 
-    name = project.config.endpoint.name
-    found = control.status(project.endpoint)
-    if found is None:
-        raise MissingInput(f"there is no endpoint '{name}' yet", hint="`hieno up` makes it")
-    if not found.alive:
-        raise Unreachable(f"the endpoint '{name}' is stopped", hint="`hieno up` starts it again")
-    return found.url, control.keys(project.endpoint).primary
+    found = open_target(project).connect()
+    return found.url, found.key
 
 
 def _show_links(project: Project, guests: int, bounds: dict[str, Any], *, as_json: bool) -> None:

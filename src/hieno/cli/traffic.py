@@ -27,7 +27,7 @@ def traffic(shares: Sequence[str], mirror: str | None, project: Project, as_json
     `hieno traffic blue=90 green=10` divides it; who is not named is stopped, and is started again
     when it is named. The answers to copies are dropped.
     """
-    from hieno.endpoint import control
+    from hieno.targets import open_target
 
     if not shares and mirror:
         raise UsageError(
@@ -35,8 +35,8 @@ def traffic(shares: Sequence[str], mirror: str | None, project: Project, as_json
             hint=f"`hieno traffic blue=100 green=0 --mirror {mirror}`",
         )
     if shares:
-        found = control.traffic(
-            project.endpoint, _shares(shares), mirror=_shares([mirror] if mirror else []), say=_say
+        found = open_target(project).traffic(
+            _shares(shares), mirror=_shares([mirror] if mirror else []), say=_say
         )
     else:
         found = _endpoint(project)
@@ -51,9 +51,9 @@ def rollback(project: Project, as_json: bool) -> None:
     It is started again if it was stopped, and has answered before it gets the traffic. A second
     time leads forward again.
     """
-    from hieno.endpoint import control
+    from hieno.targets import open_target
 
-    found = control.rollback(project.endpoint, say=_say)
+    found = open_target(project).rollback(say=_say)
     emit(found.as_json(), table(_rows(found)), as_json=as_json)
 
 
@@ -72,23 +72,24 @@ def rollback(project: Project, as_json: bool) -> None:
 def logs(name: str, lines: int, follow: bool, project: Project, as_json: bool) -> None:
     """Show what the endpoint has written.
 
-    NAME is gateway (one line a request), blue, green or base.
+    NAME is gateway (one line a request), blue, green or base; on Azure also train, package or
+    evaluate.
     """
-    from hieno.endpoint import logs as written
+    from hieno.targets import open_target
 
     if follow and as_json:
         raise UsageError("--json and --follow exclude each other", hint="leave one of them out")
     if follow:
-        for line in written.follow(project.endpoint, name, lines=lines):
+        for line in open_target(project).follow(name, lines=lines):
             click.echo(line)
-    found = written.last(project.endpoint, name, lines=lines)
+    found = open_target(project).logs(name, lines=lines)
     emit({"log": name, "lines": found}, "\n".join(found), as_json=as_json)
 
 
 def _endpoint(project: Project) -> EndpointStatus:
-    from hieno.endpoint import control
+    from hieno.targets import open_target
 
-    found = control.status(project.endpoint)
+    found = open_target(project).endpoint()
     if found is None:
         name = project.config.endpoint.name
         raise MissingInput(f"there is no endpoint '{name}' yet", hint="`hieno up` makes it")

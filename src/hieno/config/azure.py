@@ -25,12 +25,27 @@ class Cluster(Section):
     idle_minutes: int = Field(
         2, ge=1, le=1440, description="minutes until an idle machine is given back"
     )
+    nodes: int = Field(
+        1, ge=1, le=100, description="machines that train one model together, up to max_nodes"
+    )
+    hours: float = Field(
+        24,
+        gt=0,
+        le=720,
+        description="longest time of one job, which is ended then; a training "
+        "goes on from its last checkpoint when the same command is typed again",
+    )
 
 
 class OnlineEndpoint(Section):
     """The machines that serve; they are billed until `hieno down`."""
 
     size: Size = Field("Standard_E4s_v3", description="machine of a deployment: the tutorial's")
+    replace: bool = Field(
+        False,
+        description="remove the running version before the new one starts, where there is no quota "
+        "for both: nothing answers meanwhile",
+    )
 
 
 class Brought(Section):

@@ -330,7 +330,9 @@ class Config(Section):
         "phi-3.5-mini", min_length=1, description="a preset, a hub id or a local folder"
     )
     revision: str | None = Field(None, description="commit of a hub model; presets pin their own")
-    target: Literal["local"] = Field("local", description="where the stages run")
+    target: Literal["local", "azure"] = Field(
+        "local", description="where training, packaging and evaluation run, and the model is served"
+    )
     data: Data = Data()
     train: Train = Train()
     package: Package = Package()

@@ -67,8 +67,8 @@ def keep(
     if wanted != state.read_desired(folder):
         wanted = _write(folder, wanted)
     lifetime.start(folder, credential=credential)
-    for name, share in wanted.traffic.items():
-        if share > 0:
+    for name, spec in wanted.deployments.items():
+        if wanted.traffic.get(name) or spec.url:  # elsewhere all are running
             _wait_until_ready(folder, name, wanted, deadline)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol  # Any: a status is JSON
 
 from pydantic import SecretStr
 
+from hieno.endpoint.control import EndpointStatus
+from hieno.endpoint.credentials import Keys, Which
 from hieno.endpoint.examination import Question
 from hieno.project import Project
 from hieno.registry.versions import ModelVersion
@@ -27,11 +29,21 @@ class Address:
 class Target(Protocol):
     """A place that can run stages and serve a model version."""
 
+    @property
+    def serves_base(self) -> bool:
+        """Whether the untuned model answers there too, by its name."""
+
+    def find(self, plan: StagePlan) -> bool:
+        """Bring the result of a stage to `plan.output` if the place has it already."""
+
     def submit(self, plan: StagePlan, reporter: Reporter) -> None:
         """Run a stage to its end; afterwards `plan.output` is published.
 
         Raises what the stage raised, `Interrupted` on Ctrl-C, and `HienoError` if it died.
         """
+
+    def pull(self, version: ModelVersion) -> Path:
+        """Return a version's package on this machine, with its weights, as it was registered."""
 
     def deploy(
         self,
@@ -50,7 +62,39 @@ class Target(Protocol):
         """Return the endpoint's status if it serves exactly this version, else None."""
 
     def address(self) -> Address:
-        """Return where the endpoint answers."""
+        """Return where the endpoint answers this machine.
+
+        Raises `MissingInput` where nothing was deployed, and `Unreachable` where it is stopped.
+        """
+
+    def connect(self) -> Address:
+        """Return the same, after whatever it takes on this machine to reach it."""
+
+    def endpoint(self) -> EndpointStatus | None:
+        """Return the endpoint as it is, or None where nothing was deployed."""
+
+    def traffic(
+        self, shares: Mapping[str, int], *, mirror: Mapping[str, int], say: Callable[[str], None]
+    ) -> EndpointStatus:
+        """Divide the traffic by hand, in percent that add up to 100.
+
+        Raises `UsageError` for shares that make no sense, and changes nothing then.
+        """
+
+    def rollback(self, *, say: Callable[[str], None]) -> EndpointStatus:
+        """Give all traffic to the deployment before; a second time leads forward again."""
+
+    def keys(self) -> Keys:
+        """Return both keys of the endpoint."""
+
+    def regenerate(self, which: Which) -> Keys:
+        """Replace one of the keys; the other goes on serving."""
+
+    def logs(self, name: str, *, lines: int) -> list[str]:
+        """Return the last lines that a deployment, or the gateway, has written."""
+
+    def follow(self, name: str, *, lines: int) -> Iterator[str]:
+        """Yield the last lines and then every new one."""
 
     def down(self) -> list[str]:
         """Stop what serves; say what it was."""
@@ -58,6 +102,10 @@ class Target(Protocol):
 
 def open_target(project: Project) -> Target:
     """Return the target that a project's configuration names."""
+    if project.config.target == "azure":
+        from hieno.targets.azure.target import AzureTarget
+
+        return AzureTarget(project)
     from hieno.targets.local import LocalTarget
 
     return LocalTarget(project)

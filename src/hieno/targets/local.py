@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any  # Any: a status is JSON
+from typing import IO, Any, ClassVar  # Any: a status is JSON
 
 from hieno import processes
 from hieno.endpoint import control
+from hieno.endpoint import logs as written
+from hieno.endpoint.control import EndpointStatus
+from hieno.endpoint.credentials import Keys, Which
 from hieno.endpoint.examination import MOST_TOKENS, Question
 from hieno.endpoint.state import (
     BASE,
@@ -28,8 +31,15 @@ from hieno.endpoint.state import (
     read_desired,
 )
 from hieno.endpoint.watch import Guard
-from hieno.errors import DiskFull, HienoError, Interrupted, MissingInput, is_disk_full
-from hieno.files import digest_json, read_manifest, write_json
+from hieno.errors import (
+    DiskFull,
+    HienoError,
+    Interrupted,
+    MissingInput,
+    Unreachable,
+    is_disk_full,
+)
+from hieno.files import digest_json, read_manifest, require_here, verify, write_json
 from hieno.package.convert import choose_engine
 from hieno.package.layout import engine_folder, first_format, weights_folder
 from hieno.project import Project
@@ -55,6 +65,11 @@ class LocalTarget:
     """Run a project's stages here and serve its model on 127.0.0.1."""
 
     project: Project
+    serves_base: ClassVar[bool] = True
+
+    def find(self, plan: StagePlan) -> bool:
+        """Find nothing: what was made here is in its place."""
+        return False
 
     def submit(self, plan: StagePlan, reporter: Reporter) -> None:
         """Run a stage in a child process and pass on what it reports."""
@@ -69,6 +84,11 @@ class LocalTarget:
         if code:
             raise _died(plan.stage, code, log)
 
+    def pull(self, version: ModelVersion) -> Path:
+        """Return a version's package, which was made here."""
+        verify(Path(version.package))
+        return Path(version.package)
+
     def deploy(
         self,
         version: ModelVersion,
@@ -78,9 +98,10 @@ class LocalTarget:
         questions: Sequence[Question] = (),
     ) -> None:
         """Serve a version behind the endpoint; the untuned model answers to the name `base`."""
+        require_here(Path(version.package))
         self.project.endpoint.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for lineage in (_lineage(version), BASE_LINEAGE):
-            write_json(self._lineage_file(lineage), lineage)
+        for told in (lineage(version), BASE_LINEAGE):
+            write_json(self._lineage_file(told), told)
         if _is_held(read_desired(self.project.endpoint), version):
             say("the traffic stays as it was set by hand; `hieno traffic` shows it")
             control.ensure_running(self.project.endpoint, wait=START_SECONDS, page=self._page())
@@ -117,10 +138,49 @@ class LocalTarget:
 
     def address(self) -> Address:
         """Return the endpoint's address and its primary key."""
+        name = self.project.config.endpoint.name
         status = control.status(self.project.endpoint)
         if status is None:
-            raise MissingInput("nothing is deployed yet", hint="`hieno up` deploys the model")
+            raise MissingInput(f"there is no endpoint '{name}' yet", hint="`hieno up` makes it")
+        if not status.alive:
+            raise Unreachable(
+                f"the endpoint '{name}' is stopped", hint="`hieno up` starts it again"
+            )
         return Address(status.url, control.keys(self.project.endpoint).primary)
+
+    def connect(self) -> Address:
+        """Return the endpoint's address: it is on this machine."""
+        return self.address()
+
+    def endpoint(self) -> EndpointStatus | None:
+        """Return what the endpoint is."""
+        return control.status(self.project.endpoint)
+
+    def traffic(
+        self, shares: Mapping[str, int], *, mirror: Mapping[str, int], say: Callable[[str], None]
+    ) -> EndpointStatus:
+        """Divide the traffic by hand."""
+        return control.traffic(self.project.endpoint, shares, mirror=mirror, say=say)
+
+    def rollback(self, *, say: Callable[[str], None]) -> EndpointStatus:
+        """Give all traffic to the deployment before."""
+        return control.rollback(self.project.endpoint, say=say)
+
+    def keys(self) -> Keys:
+        """Return both keys of the endpoint."""
+        return control.keys(self.project.endpoint)
+
+    def regenerate(self, which: Which) -> Keys:
+        """Replace one of the keys."""
+        return control.regenerate(self.project.endpoint, which)
+
+    def logs(self, name: str, *, lines: int) -> list[str]:
+        """Return the last lines that a deployment, or the gateway, has written."""
+        return written.last(self.project.endpoint, name, lines=lines)
+
+    def follow(self, name: str, *, lines: int) -> Iterator[str]:
+        """Yield the last lines and then every new one."""
+        return written.follow(self.project.endpoint, name, lines=lines)
 
     def down(self) -> list[str]:
         """Stop the gateway and its containers."""
@@ -157,15 +217,15 @@ class LocalTarget:
 
     def _spec(self, version: ModelVersion) -> DeploymentSpec:
         root = Path(version.package)
-        lineage = _lineage(version)
+        told = lineage(version)
         manifest = read_manifest(root)
         engine = manifest.facts["engine"] if manifest else "auto"
         return DeploymentSpec(
             version=str(version.version),
-            command=self._command(root, engine, "auto", lineage, aliases=COLOURS),
+            command=self._command(root, engine, "auto", told, aliases=COLOURS),
             root=str(root),
             engine=engine,
-            data_digest=lineage["data_digest"],
+            data_digest=told["data_digest"],
             instances=self.project.config.endpoint.instances,
         )
 
@@ -219,7 +279,7 @@ def _is_held(desired: Desired | None, version: ModelVersion) -> bool:
     return (newest.version, newest.root) == (str(version.version), version.package)
 
 
-def _lineage(version: ModelVersion) -> dict[str, str]:
+def lineage(version: ModelVersion) -> dict[str, str]:
     return {
         "model_version": f"{version.name}:{version.version}",
         "data_digest": version.lineage["dataset"]["digest"],

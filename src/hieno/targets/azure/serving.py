@@ -1,0 +1,273 @@
+"""The endpoint and its deployments in the workspace: read, made, given traffic, removed.
+
+What this project needs to remember of an endpoint is in its tags, so that everybody who signs in
+sees the same, and nothing but the keys' holder can be out of date.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any  # entities of a library that is imported late
+
+from pydantic import SecretStr
+
+from hieno.endpoint.control import EndpointStatus
+from hieno.endpoint.credentials import Keys, Which
+from hieno.endpoint.state import DeploymentStatus, State
+from hieno.errors import HienoError, Unreachable
+from hieno.targets.azure.arm import Arm
+from hieno.targets.azure.client import Workspace
+from hieno.targets.azure.specification import LONGEST_REQUEST, Spec
+
+VERSION, SPEC = "hieno.version", "hieno.spec"  # of a deployment
+NEWEST, ROLLING, PREVIOUS = "hieno.newest", "hieno.rolling", "hieno.previous"  # of an endpoint
+START_SECONDS = 1800  # a large model may load that long
+STATES: Mapping[str, State] = {"succeeded": "ready", "failed": "failed", "deleting": "stopped"}
+LOG_LINES = 100
+RENEWAL_SECONDS = 120
+LOOK_SECONDS = 2.0  # between two looks at what a container says while it starts
+API = "2025-12-01"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A deployment as it is."""
+
+    version: str
+    spec: str
+    state: State
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An endpoint as it is; `url` has no path."""
+
+    url: str
+    traffic: Mapping[str, int]
+    mirror: Mapping[str, int]
+    tags: Mapping[str, str]
+    deployments: Mapping[str, Deployed] = field(default_factory=dict)
+
+    def live(self) -> str | None:
+        """Return who has most of the traffic; a deployment that is being tried does not count."""
+        shares = {
+            name: share
+            for name, share in self.traffic.items()
+            if share and name in self.deployments and name != self.tags.get(ROLLING)
+        }
+        return max(shares, key=lambda name: shares[name], default=None)
+
+    def is_held(self, version: int) -> bool:
+        """Tell whether somebody has taken traffic from a version that was deployed last."""
+        live = self.live()
+        if live is None or self.tags.get(ROLLING) or self.tags.get(NEWEST) != str(version):
+            return False
+        shares = [s for n, s in self.traffic.items() if self._version(n) == str(version)]
+        return sum(shares) != 100
+
+    def status(self, name: str) -> EndpointStatus:
+        """Return it as any endpoint is shown."""
+        previous = self.tags.get(PREVIOUS, "")
+        gone = previous and previous not in [one.version for one in self.deployments.values()]
+        return EndpointStatus(
+            name=name,
+            url=self.url,
+            score_url=f"{self.url}/score",
+            alive=True,
+            traffic=dict(self.traffic),
+            deployments={
+                key: DeploymentStatus(one.version, one.state)
+                for key, one in self.deployments.items()
+            },
+            mirror=dict(self.mirror),
+            retired={"before": previous} if gone else {},
+        )
+
+    def _version(self, name: str) -> str:
+        return self.deployments[name].version if name in self.deployments else ""
+
+
+def read(workspace: Workspace) -> Seen | None:
+    """Return the endpoint, or None where there is none."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    endpoints, name = workspace.ml.online_endpoints, workspace.names.endpoint
+    try:
+        found = endpoints.get(name)
+        deployments = list(workspace.ml.online_deployments.list(name))
+    except ResourceNotFoundError:
+        return None
+    return Seen(
+        url=str(found.scoring_uri or "").removesuffix("/score"),
+        traffic={key: share for key, share in (found.traffic or {}).items() if share},
+        mirror={key: share for key, share in (found.mirror_traffic or {}).items() if share},
+        tags=dict(found.tags or {}),
+        deployments={one.name: _deployed(one) for one in deployments},
+    )
+
+
+def create_endpoint(workspace: Workspace, identity: str) -> None:
+    """Make the endpoint, with the identity that fetches image and model."""
+    from azure.ai.ml.entities import (
+        IdentityConfiguration,
+        ManagedIdentityConfiguration,
+        ManagedOnlineEndpoint,
+    )
+
+    endpoint = ManagedOnlineEndpoint(
+        name=workspace.names.endpoint,
+        auth_mode="key",
+        identity=IdentityConfiguration(
+            type="user_assigned",
+            user_assigned_identities=[ManagedIdentityConfiguration(resource_id=identity)],
+        ),
+        tags={"hieno.project": workspace.store.project},
+    )
+    _finish(workspace.ml.online_endpoints.begin_create_or_update(endpoint))
+
+
+def change(
+    workspace: Workspace,
+    *,
+    traffic: Mapping[str, int] | None = None,
+    mirror: Mapping[str, int] | None = None,
+    **tags: str,
+) -> None:
+    """Change what is named of the endpoint, and nothing else; an empty tag is removed."""
+    endpoints = workspace.ml.online_endpoints
+    endpoint = endpoints.get(workspace.names.endpoint)  # a fresh object would reset the traffic
+    if traffic is not None:
+        endpoint.traffic = {name: share for name, share in traffic.items() if share}
+    if mirror is not None:
+        endpoint.mirror_traffic = dict(mirror)
+    changed = {**(endpoint.tags or {}), **{f"hieno.{name}": value for name, value in tags.items()}}
+    endpoint.tags = {name: value for name, value in changed.items() if value}
+    _finish(endpoints.begin_create_or_update(endpoint))
+
+
+def create_deployment(
+    workspace: Workspace, name: str, spec: Spec, say: Callable[[str], None]
+) -> None:
+    """Start a deployment and wait until it is ready; what it says meanwhile is passed on."""
+    from azure.ai.ml.entities import ManagedOnlineDeployment, OnlineRequestSettings
+
+    deployment = ManagedOnlineDeployment(
+        name=name,
+        endpoint_name=workspace.names.endpoint,
+        model=spec.model,
+        environment=spec.image,
+        instance_type=spec.size,
+        instance_count=spec.instances,
+        environment_variables=dict(spec.environment),
+        request_settings=OnlineRequestSettings(
+            request_timeout_ms=round(min(spec.timeout, LONGEST_REQUEST) * 1000),
+            max_concurrent_requests_per_instance=spec.max_concurrent,
+        ),
+        readiness_probe=_probe(period=10),
+        liveness_probe=_probe(period=30),
+        tags={VERSION: str(spec.version), SPEC: spec.digest},
+    )
+    poller = workspace.ml.online_deployments.begin_create_or_update(deployment)
+    said = ""
+    with redirect_stdout(io.StringIO()):  # the library prints a dot at each look
+        while not poller.done():
+            poller.wait(LOOK_SECONDS)
+            lines = logs(workspace, name, 1)
+            if lines and lines[-1] != said:
+                said = lines[-1]
+                say(f"{name}: {said[:200]}")
+        poller.result()
+
+
+def delete_deployment(workspace: Workspace, name: str) -> None:
+    """Remove a deployment that has no traffic; it is billed until then."""
+    _finish(
+        workspace.ml.online_deployments.begin_delete(
+            name=name, endpoint_name=workspace.names.endpoint
+        )
+    )
+
+
+def delete_endpoint(workspace: Workspace) -> bool:
+    """Remove the endpoint with all its deployments; tell whether there was one."""
+    if read(workspace) is None:
+        return False
+    _finish(workspace.ml.online_endpoints.begin_delete(name=workspace.names.endpoint))
+    return True
+
+
+def logs(workspace: Workspace, name: str, lines: int = LOG_LINES) -> list[str]:
+    """Return the last lines of a deployment's container; none while there is no container."""
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        text = workspace.ml.online_deployments.get_logs(
+            name=name, endpoint_name=workspace.names.endpoint, lines=max(lines, 1)
+        )
+    except HttpResponseError:
+        return []
+    found = [line.rstrip() for line in str(text or "").splitlines() if line.strip()]
+    return found[-lines:] if lines else []
+
+
+def keys(workspace: Workspace) -> Keys:
+    """Return both keys of the endpoint."""
+    found = workspace.ml.online_endpoints.get_keys(workspace.names.endpoint)
+    return Keys(SecretStr(found.primary_key), SecretStr(found.secondary_key))
+
+
+def regenerate(workspace: Workspace, which: Which) -> Keys:
+    """Replace one of the keys; the other goes on serving.
+
+    Azure's client sends the old key as the value that the new one is to have, so this asks by
+    itself.
+    """
+    before = keys(workspace)
+    address = f"{workspace.id}/onlineEndpoints/{workspace.names.endpoint}/regenerateKeys"
+    with Arm(workspace.account.credential, workspace.account.subscription) as arm:
+        arm.post(address, API, {"keyType": which.capitalize()})
+    deadline = time.monotonic() + RENEWAL_SECONDS
+    while (found := keys(workspace)) == before:
+        if time.monotonic() > deadline:
+            raise Unreachable(
+                f"Azure has not renewed the {which} key yet", hint="`hieno keys` shows when it has"
+            )
+        time.sleep(1)
+    return found
+
+
+def died(workspace: Workspace, name: str, spec: Spec, problem: str) -> HienoError:
+    """Return why a deployment did not become ready, with its last words."""
+    lines = logs(workspace, name, 5)
+    message = [f"{name} (version {spec.version}) did not start: {problem}", *lines]
+    return HienoError(
+        "\n".join(message), hint="correct it, then deploy again; what served before goes on"
+    )
+
+
+def _probe(period: int) -> Any:
+    from azure.ai.ml.entities import ProbeSettings
+
+    return ProbeSettings(
+        initial_delay=10,
+        period=period,
+        timeout=10,
+        success_threshold=1,
+        failure_threshold=START_SECONDS // period,
+    )
+
+
+def _deployed(found: Any) -> Deployed:
+    tags = found.tags or {}
+    told = found.provisioning_state  # a word, or a member of an enumeration
+    state = STATES.get(str(getattr(told, "value", told)).lower(), "starting")
+    return Deployed(tags.get(VERSION, "?"), tags.get(SPEC, ""), state)
+
+
+def _finish(poller: Any) -> None:
+    with redirect_stdout(io.StringIO()):  # the library prints a dot at each look
+        poller.result()

@@ -1,0 +1,121 @@
+"""Jobs in the emulated Azure: what they raise is raised here, and none is started twice.
+
+No model is trained: the stage stops at its inputs, which is where a job has all its parts already.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from emulator.cloud import Cloud
+from hieno.errors import BrokenArtifact, HienoError, Interrupted
+from hieno.files import published, read_manifest
+from hieno.project import Project
+from hieno.stages import StagePlan
+from hieno.targets.azure import jobs
+from hieno.targets.azure.target import AzureTarget
+from standing import Told, emulated, make_base, make_project
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with emulated(tmp_path_factory.mktemp("azure")) as made:
+        yield made
+
+
+@pytest.fixture
+def target(cloud: Cloud, tmp_path: Path) -> AzureTarget:
+    cloud.faults.clear()
+    return AzureTarget(make_project(tmp_path / "project", "azure"))
+
+
+def plan(project: Project, key: str) -> StagePlan:
+    """Plan to package a run that is another one by now."""
+    folders = {role: project.state / "made" / role for role in ("base", "dataset", "run")}
+    digests = {}
+    for role, folder in folders.items():
+        with published(folder, kind=role, key=role) as (partial, _):
+            make_base(partial)
+        manifest = read_manifest(folder)
+        assert manifest is not None
+        digests[role] = manifest.digest
+    return StagePlan(
+        stage="package",
+        key=key * 64,
+        output=str(project.packages / (key * 12)),
+        work=str(project.packages / (key * 12 + ".work")),
+        inputs={role: str(folder) for role, folder in folders.items()},
+        digests={**digests, "run": "another"},
+        settings={"package": {"engine": "auto"}, "name": "books"},
+    )
+
+
+def job_names(cloud: Cloud) -> list[str]:
+    """Return the names of all jobs that were ever started."""
+    sent = [entry for entry in cloud.trace.exchanges if entry.method == "PUT"]
+    return [entry.path.rpartition("/")[2] for entry in sent if "/jobs/" in entry.path]
+
+
+def test_what_a_job_raises_is_raised_here(target: AzureTarget) -> None:
+    with pytest.raises(BrokenArtifact) as caught:
+        target.submit(plan(target.project, "a"), Told())
+    assert caught.value.message.endswith("changed while the work was planned")
+    assert caught.value.hint == "type the same command again"
+
+
+def test_a_failed_job_is_tried_again_under_the_next_number(
+    cloud: Cloud, target: AzureTarget
+) -> None:
+    for _ in range(2):
+        with pytest.raises(BrokenArtifact):
+            target.submit(plan(target.project, "b"), Told())
+    named = [name for name in job_names(cloud) if name.startswith("package-b")]
+    assert named == ["package-bbbbbbbbbbbb-1", "package-bbbbbbbbbbbb-2"]
+
+
+def test_an_image_that_cannot_be_built_is_said_with_the_last_words(
+    cloud: Cloud, target: AzureTarget
+) -> None:
+    cloud.faults.add("build-image")
+    with pytest.raises(HienoError) as caught:
+        target.submit(plan(target.project, "c"), Told())
+    assert "failed on Azure: " in caught.value.message
+    assert "image build failed" in caught.value.message.lower()
+
+
+def test_ctrl_c_leaves_the_job_at_work_and_the_same_command_attaches(
+    cloud: Cloud, target: AzureTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", _interrupt)
+        with pytest.raises(Interrupted) as caught:
+            target.submit(plan(target.project, "d"), told)
+    assert caught.value.message == "the job package-dddddddddddd-1 goes on, on Azure"
+    with pytest.raises(BrokenArtifact):
+        target.submit(plan(target.project, "d"), told)
+    assert [name for name in job_names(cloud) if name.startswith("package-d")] == [
+        "package-dddddddddddd-1"
+    ]
+    assert "attached to job package-dddddddddddd-1 on Azure" in told.lines
+
+
+def test_down_cancels_what_is_still_at_work(
+    target: AzureTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", _interrupt)
+        with pytest.raises(Interrupted):
+            target.submit(plan(target.project, "e"), Told())
+    assert target.down() == ["job package-eeeeeeeeeeee-1"]
+    workspace = target._workspace()
+    assert workspace is not None
+    assert jobs._attempts(workspace, "package", "e" * 64)[0].status == "Canceled"
+
+
+def _interrupt(_: float) -> None:
+    raise KeyboardInterrupt
