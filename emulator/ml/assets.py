@@ -59,7 +59,10 @@ def routes(cloud: Cloud) -> list[Route]:
 
     def listed(call: Call) -> Response:
         found = [one.shown() for one in reversed(cloud.resources.children(call.path))]
-        if wanted := call.query.get("hash"):
+        if wanted := call.query.get("hash"):  # the same content under any name
+            known = cloud.resources.of_type(f"{_WORKSPACES}/codes/versions")
+            inside = f"{call.subject.parent.key}/"
+            found = [one.shown() for one in known if one.id.key.startswith(inside)]
             found = [one for one in found if _hash(one) == wanted]
         if call.query.get("listViewType", "ActiveOnly") == "ActiveOnly":
             found = [one for one in found if not one["properties"].get("isArchived")]
@@ -112,7 +115,8 @@ def _fill(plural: str, cloud: Cloud, asset: Resource, old: Resource | None) -> N
             message = f"{key} of {name}:{version} cannot be changed; make another version."
             raise ArmError(409, "UserError", message)
     _complete(properties)
-    properties["provisioningState"] = "Succeeded"
+    if plural != "data":
+        properties["provisioningState"] = "Succeeded"
     if plural == "environments":
         properties.setdefault("stage", "Development")
         properties.setdefault("osType", "Linux")

@@ -196,8 +196,10 @@ def _scoring(
         folder / _CODE / "code"
     )
     script = code / configuration["scoringScript"]
-    command = [str(python), "-m", f"{_SERVER}.amlserver", "--entry_script", str(script)]
-    return [*command, "--port", str(port)], {"AML_APP_ROOT": str(script.parent)}
+    # the server has no setting for the address that it listens on
+    start = f"from {_SERVER} import amlserver as s; s.DEFAULT_HOST = '127.0.0.1'; s.run()"
+    command = [str(python), "-c", start, "--entry_script", str(script), "--port", str(port)]
+    return command, {"AML_APP_ROOT": str(script.parent)}
 
 
 def _on_loopback(word: str, own: str, port: int) -> str:

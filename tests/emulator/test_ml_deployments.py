@@ -252,6 +252,16 @@ def test_a_deployment_that_never_starts_says_why_and_is_billed_until_it_is_remov
     assert billed not in [one.resource for one in azure.ledger.by_the_hour()]
 
 
+def test_an_image_that_cannot_be_built_fails_the_deployment(
+    azure: Cloud, ml: MLClient, endpoint: str, model: str, image: str
+) -> None:
+    from azure.core.exceptions import HttpResponseError
+
+    azure.faults.add("build-image message='no space left'")
+    with pytest.raises(HttpResponseError, match="The image build failed: no space left"):
+        deploy(ml, endpoint, "blue", model, image)
+
+
 def test_a_deployment_crashes_on_demand(
     azure: Cloud, ml: MLClient, endpoint: str, model: str, image: str
 ) -> None:

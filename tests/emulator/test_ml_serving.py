@@ -9,9 +9,10 @@ from pathlib import Path
 import ground
 import httpx
 import pytest
-from ground import client, write
+from ground import client, emulated, write
 
 from emulator.cloud import Cloud
+from emulator.settings import Settings
 
 SOURCE = Path(__file__).parents[2] / "src"
 DOCKERFILE = """\
@@ -19,6 +20,18 @@ FROM python:3.13-slim
 COPY hieno-*.whl /tmp/
 ENV HIENO_HOME=/tmp/hieno HF_HUB_OFFLINE=1
 ENTRYPOINT ["python", "-X", "utf8", "-m", "hieno.serve", "--host", "0.0.0.0", "--port", "5001"]
+"""
+
+SCORING_PINS = Path(__file__).with_name("scoring-pins.txt")
+SCORE = """\
+import json, os
+
+def init():
+    global names
+    names = [name for _, _, files in os.walk(os.environ["AZUREML_MODEL_DIR"]) for name in files]
+
+def run(raw):
+    return {"asked": json.loads(raw), "names": names}
 """
 
 
@@ -91,3 +104,46 @@ def test_our_container_answers_behind_an_endpoint(
     assert json.loads(events[0].removeprefix("data: "))["object"] == "chat.completion.chunk"
     assert wrong.status_code == 424
     assert wrong.headers["ms-azureml-model-error-statuscode"] == "400"
+
+
+@pytest.mark.slow
+def test_a_scoring_script_is_run_by_azures_own_server(tmp_path: Path) -> None:
+    from azure.ai.ml.entities import (
+        BuildContext,
+        CodeConfiguration,
+        Environment,
+        ManagedOnlineDeployment,
+        ManagedOnlineEndpoint,
+        Model,
+    )
+
+    context = write(
+        tmp_path / "context",
+        Dockerfile="FROM python:3.11\nCOPY pins.txt /\nRUN pip install -r /pins.txt\n",
+        pins_txt=SCORING_PINS.read_text(encoding="utf-8"),
+    )
+    code = write(tmp_path / "code", score_py=SCORE)
+    weights = write(tmp_path / "tuned", w_txt="weights")
+    with emulated(tmp_path / "azure", Settings(builds_images=True)) as cloud:
+        ml = client(cloud, ground.make_workspace(cloud).name)
+        ml.online_endpoints.begin_create_or_update(
+            ManagedOnlineEndpoint(name="scripted", auth_mode="key")
+        ).result()
+        ml.online_deployments.begin_create_or_update(
+            ManagedOnlineDeployment(
+                name="blue",
+                endpoint_name="scripted",
+                model=Model(name="m", version="1", path=weights),
+                environment=Environment(name="scoring", build=BuildContext(path=context)),
+                code_configuration=CodeConfiguration(code=code, scoring_script="score.py"),
+                instance_type=ground.SIZE,
+                instance_count=1,
+            )
+        ).result()
+        endpoint = ml.online_endpoints.get("scripted")
+        endpoint.traffic = {"blue": 100}
+        ml.online_endpoints.begin_create_or_update(endpoint).result()
+        request = tmp_path / "request.json"
+        request.write_text('{"n": 1}', encoding="utf-8")
+        said = ml.online_endpoints.invoke("scripted", request_file=str(request))
+    assert json.loads(said) == {"asked": {"n": 1}, "names": ["w.txt"]}
