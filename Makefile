@@ -18,7 +18,7 @@ demo: $(VENV)/.user  ## fine-tune the demo model in front of your eyes, then cha
 	@$(BIN)/hieno demo $(DEMO)
 
 rehearse: $(VENV)/.dev  ## the whole way to Azure and back, on an Azure that is this machine: no account, no cost
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m emulator run -- scripts/rehearse.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/rehearse.sh
 
 test: lint unit  ## what CI runs: linters, types and every test that needs no GPU
 
