@@ -131,6 +131,7 @@ def test_a_changed_setting_is_planned_as_what_it_changes(
     assert [one.id.name for one in clusters] == ["e8s-v3-jobs"]
 
 
+@pytest.mark.slow
 def test_what_others_put_beside_it_stays_and_so_does_the_group(
     run: Run, project: Path, azure: Cloud
 ) -> None:
@@ -150,6 +151,7 @@ def test_what_others_put_beside_it_stays_and_so_does_the_group(
     assert kinds_in(azure) == ["storageAccounts"]
 
 
+@pytest.mark.slow
 def test_a_removed_project_comes_back_after_a_purge_and_is_told_so_before(
     run: Run, project: Path, azure: Cloud
 ) -> None:
@@ -183,6 +185,7 @@ def test_a_champion_that_is_on_azure_only_stops_down(run: Run, project: Path, az
     assert run("down", "--yes", "books").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_brought_workspace_is_used_and_stays(run: Run, project: Path, azure: Cloud) -> None:
     assert run("up").exit_code == 0
     workspace = next(
