@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from hieno.errors import UsageError, UserError
-from hieno.files import read_manifest
+from hieno.errors import MissingInput, UsageError, UserError
 from hieno.project import Project
 from hieno.registry import versions
+from hieno.targets.azure import registry
+from hieno.targets.azure.client import open_workspace
 
 
 def require_copy(project: Project) -> None:
-    """Raise `UserError` while the champion's weights are on Azure only."""
+    """Raise `UserError` while the champion's weights are in the workspace only.
+
+    Which version that is, the workspace knows, also for somebody who has just cloned the project.
+    """
+    try:
+        workspace = open_workspace(project)
+    except MissingInput:
+        return  # it was never made whole, so no version is in it
+    if workspace is None:
+        return  # it is gone, and nothing can be fetched from it
+    registry.refresh(project, workspace)
     champion = versions.champion(project.registry)
-    if champion is None or is_whole(Path(champion.package)):
+    if champion is None or registry.is_here(champion):
         return
     raise UserError(
         f"version {champion.version}, the champion, exists on Azure only",
         hint=f"`hieno models pull {champion.version}` brings it here; then type this again",
     )
-
-
-def is_whole(package: Path) -> bool:
-    """Tell whether a package has all its files here, its weights too."""
-    manifest = read_manifest(package)
-    return manifest is not None and all((package / name).is_file() for name in manifest.files)
 
 
 def require_name(project: Project, given: str | None, *, ask: Callable[[str], str | None]) -> None:
