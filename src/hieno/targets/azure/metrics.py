@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,8 +60,9 @@ class _Showing:
         from mlflow.entities import Metric
 
         new = _read(path)[self._rows :]
+        heard = round(time.time() * 1000)
         found = [
-            Metric(name, float(row[name]), 0, int(row["step"]))
+            Metric(name, float(row[name]), heard, int(row["step"]))
             for row in new
             for name in METRICS
             if row.get(name) is not None
