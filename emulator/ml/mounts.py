@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from azure.core.exceptions import ResourceNotFoundError
+
 from emulator.ml.blobs import Place
 
 
@@ -44,7 +46,8 @@ class Mount:
                 with suppress(FileNotFoundError), (self.folder / name).open("rb") as content:
                     target.upload_blob(self._blob(name), content, overwrite=True)
             for name in gone:
-                target.delete_blob(self._blob(name))
+                with suppress(ResourceNotFoundError):  # it was seen, and gone before it was read
+                    target.delete_blob(self._blob(name))
         self._known = now
 
     def _blob(self, name: str) -> str:
