@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from emulator.cloud import Cloud
+from hieno.endpoint import control
 from hieno.errors import HienoError, MissingInput, UsageError
 from hieno.project import Project
 from hieno.targets import Target, open_target
@@ -151,6 +152,21 @@ def test_keys_are_renewed_one_at_a_time_while_it_answers(served: Place) -> None:
     assert after.secondary == before.secondary
     assert served.target.keys() == after
     assert served.answers() == "1"
+
+
+def test_a_key_that_a_teammate_renewed_reaches_the_gateway_with_up(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    del cloud
+    with opened(tmp_path, "azure", "shared") as place:
+        place.deploy(1)
+        mate = open_target(make_project(tmp_path / "clone", "azure", "shared"))
+        mate.regenerate("primary")
+        control.down(tmp_path / "clone" / ".hieno" / "endpoint" / "shared")
+        assert not place.is_served(1)
+        place.deploy(1)
+        assert place.answers() == "1"
+        assert place.is_served(1)
 
 
 def test_shares_that_make_no_sense_change_nothing(served: Place) -> None:

@@ -27,8 +27,7 @@ _FINGERPRINT = "azure.json"
 def place(project: Project, seen: Seen, keys: Keys) -> EndpointStatus:
     """Put the gateway before the endpoint as it is now; one that runs with this key goes on."""
     folder, key = project.endpoint, keys.primary
-    print_ = fingerprint(key.get_secret_value().encode())
-    renewed = _known(folder) != print_
+    renewed = _known(folder) != _print_of(keys)
     live = seen.live() or next(iter(seen.deployments), "")
     version = seen.deployments[live].version if live else "?"
     specs = {WHOLE: DeploymentSpec(version, (), url=seen.url)}
@@ -43,8 +42,14 @@ def place(project: Project, seen: Seen, keys: Keys) -> EndpointStatus:
         page=page(project),
         renewed=renewed,
     )
-    write_json(folder / _FINGERPRINT, {"key": print_, "url": seen.url}, private=True)
+    write_json(folder / _FINGERPRINT, {"key": _print_of(keys), "url": seen.url}, private=True)
     return status
+
+
+def is_stale(project: Project, keys: Keys) -> bool:
+    """Tell whether a gateway stands here with a key that was renewed elsewhere."""
+    known = _known(project.endpoint)
+    return known not in ("", _print_of(keys))
 
 
 def remove(project: Project) -> list[str]:
@@ -100,6 +105,10 @@ def _limits(config: Config) -> Limits:
         request_timeout=min(config.endpoint.request_timeout, LONGEST_REQUEST),
         max_concurrent=config.serve.max_requests * config.endpoint.instances,
     )
+
+
+def _print_of(keys: Keys) -> str:
+    return fingerprint(keys.primary.get_secret_value().encode())
 
 
 def _known(folder: Path) -> str:

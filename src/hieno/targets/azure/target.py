@@ -109,6 +109,9 @@ class AzureTarget:
         seen = self._seen(workspace) if workspace else None
         if workspace is None or seen is None or (live := seen.live()) is None:
             return None
+        with explained("reading the keys"):
+            if front.is_stale(self.project, serving.keys(workspace)):
+                return None  # so that `up` hands the gateway the new one
         shown = seen.status(workspace.names.endpoint).as_json()
         if seen.is_held(version.version):
             return shown
