@@ -182,3 +182,8 @@ def test_a_run_that_is_told_to_end_ends_its_command_as_well() -> None:
         process.terminate()
         assert process.wait(60) == 128 + signal.SIGTERM
     assert not psutil.pid_exists(child)
+
+
+def test_the_product_does_not_know_that_there_is_an_emulator() -> None:
+    sources = [path for path in (ROOT / "src").rglob("*.py") if "emulat" in path.read_text("utf-8")]
+    assert sources == []
