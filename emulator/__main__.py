@@ -15,6 +15,7 @@ from emulator.contract import deviations
 from emulator.faults import KINDS
 from emulator.server import running
 from emulator.settings import Settings
+from hieno.project import home
 
 # what would lead around the proxy, or to somebody's real account
 _FOREIGN = (
@@ -26,6 +27,7 @@ _FOREIGN = (
     "MSI_ENDPOINT",
 )
 
+_FROM_AZURE = "azure"  # what hieno keeps of Azure's answers, in its home
 _TERMINATED = 128 + signal.SIGTERM
 
 
@@ -55,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(cloud: Cloud, command: list[str]) -> int:
     kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
-    process = subprocess.Popen(command, env={**kept, **cloud.environment()})
+    own = {"HIENO_HOME": str(_home_beside(cloud.folder))}
+    process = subprocess.Popen(command, env={**kept, **own, **cloud.environment()})
     try:
         while True:
             try:
@@ -65,6 +68,19 @@ def _run(cloud: Cloud, command: list[str]) -> int:
     finally:
         process.terminate()
         process.wait()
+
+
+def _home_beside(folder: Path) -> Path:
+    """Return a home for hieno in which all of the user's is found and nothing is left behind.
+
+    What is made up here, prices above all, must not be taken for Azure's afterwards.
+    """
+    made, users = folder / "home", home()
+    made.mkdir(exist_ok=True)
+    for name in os.listdir(users) if users.is_dir() else []:
+        if name != _FROM_AZURE and not (made / name).exists():
+            (made / name).symlink_to(users / name)
+    return made
 
 
 def _report(cloud: Cloud) -> None:

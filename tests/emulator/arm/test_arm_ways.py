@@ -120,12 +120,14 @@ def test_a_body_that_is_not_as_published_is_found() -> None:
     }
 
 
-def _run(tmp_path: Path, script: str, *options: str) -> subprocess.CompletedProcess[str]:
+def _run(
+    tmp_path: Path, script: str, *options: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "emulator", "run", "--folder", str(tmp_path / "run"), *options]
     return subprocess.run(
         [*command, "--", sys.executable, "-c", script],
         cwd=ROOT,
-        env={**os.environ, "HTTP_PROXY": "http://127.0.0.1:9"},
+        env={**os.environ, "HTTP_PROXY": "http://127.0.0.1:9", **variables},
         capture_output=True,
         encoding="utf-8",
         check=False,
@@ -171,6 +173,24 @@ def test_the_end_closes_what_clients_hold_open(tmp_path: Path) -> None:
     for client in clients:
         client.close()
     assert [str(one.message) for one in caught] == []
+
+
+def test_a_run_finds_what_is_the_users_and_leaves_no_price_behind(tmp_path: Path) -> None:
+    users = tmp_path / "home"
+    (users / "models").mkdir(parents=True)
+    (users / "azure").mkdir()
+    (users / "azure" / "prices.json").write_text("true ones", encoding="utf-8")
+    script = """
+import os, pathlib
+home = pathlib.Path(os.environ["HIENO_HOME"])
+(home / "models" / "new").touch()
+(home / "azure").mkdir()
+(home / "azure" / "prices.json").write_text("made up", encoding="utf-8")
+"""
+    done = _run(tmp_path, script, HIENO_HOME=str(users))
+    assert done.returncode == 0, done.stderr
+    assert (users / "models" / "new").exists()
+    assert (users / "azure" / "prices.json").read_text(encoding="utf-8") == "true ones"
 
 
 def test_a_run_that_is_told_to_end_ends_its_command_as_well() -> None:
