@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -237,7 +238,10 @@ def _compare_calls(cloud: Cloud) -> None:
     HIENO_KEEP_CALLS=1 to keep it.
     """
     kept = Path(__file__).with_name("calls.txt")
-    calls = cloud.trace.calls()
+    # the paths of blobs are digests of content, which differs with the code
+    calls = sorted(
+        {re.sub(r"(\.blob\.core\.windows\.net) .*", r"\1", c) for c in cloud.trace.calls()}
+    )
     if os.environ.get("HIENO_KEEP_CALLS") == "1":
         kept.write_text("\n".join(calls) + "\n", encoding="utf-8")
     assert calls == kept.read_text(encoding="utf-8").splitlines()
