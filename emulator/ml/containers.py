@@ -7,7 +7,6 @@ and the model lies under the run's folder with the path that it has on Azure.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -24,7 +23,7 @@ import httpx
 from emulator.arm.errors import ArmError
 from emulator.arm.ids import ResourceId
 from emulator.arm.resources import Resource
-from emulator.ml import blobs, images
+from emulator.ml import blobs, groups, images
 from emulator.ml.durations import seconds
 from emulator.ports import free_port
 
@@ -37,6 +36,7 @@ _SERVER = "azureml_inference_server_http"
 _GUIDE = "https://aka.ms/oe-tsg#error-resourcenotready"
 _PAUSE = 0.5  # seconds before a container that ended is started again
 _LOOK = 0.1
+_GRACE = 5.0  # seconds to end in before it is killed
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Container:
 
     def code(self) -> int | None:
         """Return the exit code of its process, or None while it runs."""
-        return self._process.poll() if self._process else None
+        return groups.code_of(self._process) if self._process else None
 
     def is_ready(self) -> bool:
         """Ask whether it may be given requests."""
@@ -87,6 +87,7 @@ class Container:
         def watch() -> None:
             while not self._closed.wait(_PAUSE):
                 if self.code() is not None:
+                    self._end()
                     self.restarts += 1
                     self.start()
 
@@ -95,13 +96,18 @@ class Container:
     def close(self) -> None:
         """End it."""
         self._closed.set()
+        self._end()
+
+    def _end(self) -> None:
+        """Ask what runs to end, wait a moment, kill what is left, and only then wait for it."""
         if self._process is None:
             return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(5)
+        groups.send(self._process, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE
+        while self.code() is None and time.monotonic() < deadline:
+            time.sleep(_LOOK / 5)
+        groups.send(self._process, signal.SIGKILL)
+        self._process.wait()
 
 
 def create(cloud: Cloud, deployment: Resource) -> Container:

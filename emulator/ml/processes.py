@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from emulator.ml.groups import code_of, send
 from emulator.ports import free_port
 
 _GRACE = 2.0
@@ -50,7 +49,7 @@ class Workers:
 
     def code(self) -> int | None:
         """Return the exit code: the first that is not 0, else 0 once all ended, else None."""
-        codes = [worker.process.poll() for worker in self._workers]
+        codes = [code_of(worker.process) for worker in self._workers]
         failed = [code for code in codes if code]
         if failed:
             return failed[0]
@@ -68,13 +67,12 @@ class Workers:
             worker.process.wait()
 
     def _alive(self) -> bool:
-        return any(worker.process.poll() is None for worker in self._workers)
+        return any(code_of(worker.process) is None for worker in self._workers)
 
     def _signal(self, number: int) -> None:
         for worker in self._workers:
             # also when the leader ended: what it started may go on in its group
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(worker.process.pid, number)
+            send(worker.process, number)
 
 
 def start(
