@@ -42,6 +42,18 @@ def test_a_started_process_is_known_and_ended_by_its_identity(tmp_path: Path) ->
     assert processes.stop(process) is False
 
 
+def test_the_listener_of_a_port_is_told_from_others(tmp_path: Path) -> None:
+    with socket.socket() as ours:
+        ours.bind(("127.0.0.1", 0))
+        ours.listen()
+        port = ours.getsockname()[1]
+        assert processes.listens(processes.identify(os.getpid()), port)
+        sleeper = processes.start_detached(SLEEPER, log=tmp_path / "a.log")
+        assert not processes.listens(sleeper, port)
+        processes.stop(sleeper)
+        assert not processes.listens(sleeper, port)
+
+
 def test_a_reused_process_id_is_not_ended(tmp_path: Path) -> None:
     process = processes.start_detached(SLEEPER, log=tmp_path / "a.log")
     earlier = replace(process, started=process.started - 60)

@@ -103,6 +103,22 @@ def is_alive(process: ProcessId) -> bool:
     return _find(process) is not None
 
 
+def listens(process: ProcessId, port: int) -> bool:
+    """Tell whether a process or a child of it is the one that listens on a port."""
+    import psutil
+
+    found = _find(process)
+    try:
+        family = [found, *found.children(recursive=True)] if found is not None else []
+        return any(
+            connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            for each in family
+            for connection in each.net_connections(kind="tcp")
+        )
+    except psutil.NoSuchProcess:  # one of them ended while it was looked at
+        return False
+
+
 def stop(process: ProcessId, *, grace: float = 10.0) -> bool:
     """End a process and its children: ask, wait `grace` seconds, then kill.
 

@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from endpoint import KEY, Endpoint, Reply, running
-from hieno import flow
+from hieno import flow, processes
 from hieno.errors import HienoError
 from hieno.flow import side
 from hieno.flow.chat_project import Chat, files
@@ -250,6 +250,23 @@ def test_one_server_serves_until_something_changes(
     assert flow.status(tmp_path) is None
     assert not flow.stop(tmp_path)
     assert is_alive(served.process)
+
+
+def test_a_server_that_took_the_port_meanwhile_is_not_taken_for_ours(
+    folder: Path,
+    endpoint: Endpoint,
+    served: flow.Served,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = iter([served.port, processes.free_port()])  # the first was free when it was looked at
+    monkeypatch.setattr(processes, "free_port", lambda _: next(found))
+    second = flow.start(folder, endpoint.url, KEY_SECRET, state=tmp_path, say=print)
+    try:
+        assert second.port != served.port
+        assert processes.listens(second.process, second.port)
+    finally:
+        flow.stop(tmp_path)
 
 
 def test_a_flow_that_cannot_start_shows_why(endpoint: Endpoint, tmp_path: Path) -> None:

@@ -175,7 +175,8 @@ def _command(folder: Path, interpreter: Path, port: int, page: bool) -> list[str
 def _wait(served: Served, timeout: float) -> bool:
     deadline = time.monotonic() + timeout
     while processes.is_alive(served.process):
-        if _answers(served.port):
+        # Whoever took the port while ours was starting would answer as well.
+        if processes.listens(served.process, served.port) and _answers(served.port):
             return True
         if time.monotonic() > deadline:
             raise TryLater(
