@@ -61,6 +61,13 @@ def client(cloud: Cloud, workspace: str) -> MLClient:
     )
 
 
+def make_environment(ml: MLClient) -> None:
+    """Make the environment `e`, version 1, of a ready-made image."""
+    from azure.ai.ml.entities import Environment
+
+    ml.environments.create_or_update(Environment(image="mcr.example/x:1", name="e", version="1"))
+
+
 def write(folder: Path, **files: str) -> str:
     """Write small files (`main_py` is main.py) and return the folder's name."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,25 +7,13 @@ from typing import TYPE_CHECKING
 
 import ground
 import pytest
-from ground import client, write
+from ground import write
 
 from emulator.arm.ids import ResourceId
 from emulator.cloud import Cloud
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
-
-
-@pytest.fixture(scope="module")
-def workspace(azure: Cloud) -> ResourceId:
-    made = ground.make_workspace(azure)
-    ground.make_cluster(azure, made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def ml(azure: Cloud, workspace: ResourceId) -> MLClient:
-    return client(azure, workspace.name)
 
 
 def test_a_version_keeps_its_content_and_its_tags_can_change(ml: MLClient, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any  # Any: azure-ai-ml has no types
 import ground
 import httpx
 import pytest
-from ground import client, write
+from ground import write
 
 from emulator.arm.ids import ResourceId
 from emulator.cloud import Cloud
@@ -64,11 +64,6 @@ ENTRYPOINT ["python", "{server}", "0.0.0.0", "5001"]
 @pytest.fixture(scope="module")
 def workspace(azure: Cloud) -> ResourceId:
     return ground.make_workspace(azure)
-
-
-@pytest.fixture(scope="module")
-def ml(azure: Cloud, workspace: ResourceId) -> MLClient:
-    return client(azure, workspace.name)
 
 
 @pytest.fixture(scope="module")

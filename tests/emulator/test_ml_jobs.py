@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any  # Any: azure-ai-ml has no types
 import ground
 import httpx
 import pytest
-from ground import client, write
+from ground import write
 
 from emulator.cloud import Cloud
 
@@ -32,12 +32,9 @@ def workspace(azure: Cloud) -> ResourceId:
 
 
 @pytest.fixture(scope="module")
-def ml(azure: Cloud, workspace: ResourceId) -> MLClient:
-    from azure.ai.ml.entities import Environment
-
-    found = client(azure, workspace.name)
-    found.environments.create_or_update(Environment(image="mcr.example/x:1", name="e", version="1"))
-    return found
+def ml(ml: MLClient) -> MLClient:
+    ground.make_environment(ml)
+    return ml
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any  # Any: azure-ai-ml has no types
 import ground
 import httpx
 import pytest
-from ground import client, emulated, write
+from ground import emulated, write
 
 from emulator.arm.ids import ResourceId
 from emulator.cloud import Cloud
@@ -67,18 +67,6 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     with emulated(tmp_path_factory.mktemp("azure"), Settings(builds_images=True)) as cloud:
         yield cloud
         assert cloud.trace.refused == []  # MLflow reports to nobody else
-
-
-@pytest.fixture(scope="module")
-def workspace(azure: Cloud) -> ResourceId:
-    made = ground.make_workspace(azure)
-    ground.make_cluster(azure, made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def ml(azure: Cloud, workspace: ResourceId) -> MLClient:
-    return client(azure, workspace.name)
 
 
 def environment(ml: MLClient, folder: Path, pins: str) -> Any:
