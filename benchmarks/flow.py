@@ -26,7 +26,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import SecretStr
 
-from hieno import flow, processes
+from hieno import flow, ports, processes
 from hieno.flow.frameworks import FRAMEWORKS
 
 REQUESTS = 200
@@ -125,7 +125,7 @@ async def _stream(client: httpx.AsyncClient, place: str) -> None:
 @contextmanager
 def stub(folder: Path) -> Iterator[str]:
     """Run the stub in a process of its own."""
-    port = processes.free_port()
+    port = ports.free_port()
     command = [sys.executable, "-X", "utf8", __file__, "--stub", str(port)]
     process = processes.start_detached(command, log=folder / "stub.log")
     url = f"http://127.0.0.1:{port}"

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from hieno.connection import Connection
-from hieno.processes import free_port
+from hieno.ports import free_port
 
 
 class Hasty(Connection):

@@ -16,7 +16,6 @@ import psutil
 import pytest
 
 from hieno import processes
-from hieno.errors import Busy
 from hieno.processes import ProcessId
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
@@ -132,30 +131,6 @@ def test_an_id_that_nobody_has_is_nobody() -> None:
     assert processes.identify(free) == ProcessId(free, 0.0)
     assert not processes.is_alive(ProcessId(free, 0.0))
     assert not processes.is_alive(ProcessId(os.getpid(), 0.0))
-
-
-def test_a_taken_port_is_passed_over() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert not processes.port_is_free(port)
-        found = processes.free_port(port)
-    assert port < found < port + 100
-
-
-def test_a_port_is_chosen_where_none_is_preferred() -> None:
-    assert processes.port_is_free(processes.free_port())
-
-
-def test_no_free_port_at_the_end_of_the_range_is_busy() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 65535))
-        taken.listen()
-        with pytest.raises(Busy) as caught:
-            processes.free_port(65535)
-    assert caught.value.message == "port 65535 is taken"
-    assert caught.value.hint == "name another with --port, or end what uses it"
 
 
 def test_our_modules_run_with_this_interpreter_in_utf_8() -> None:

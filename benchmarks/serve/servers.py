@@ -53,7 +53,7 @@ def package() -> Path:
 def mlflow_server(root: Path, folder: Path) -> Iterator[str]:
     """Serve the checkpoint with MLflow; yield its address."""
     from hieno.package.layout import weights_folder
-    from hieno.processes import free_port
+    from hieno.ports import free_port
 
     model, port = folder / "mlflow", free_port()
     save = [sys.executable, "-m", "benchmarks.serve", "save-for-mlflow"]
@@ -110,7 +110,8 @@ def endpoint(root: Path, folder: Path, *, limit: int | None = None) -> Iterator[
     """Deploy the package and yield where it answers; `limit` requests may be in flight."""
     from hieno.endpoint import control
     from hieno.endpoint.state import DeploymentSpec, Limits
-    from hieno.processes import free_port, python_module
+    from hieno.ports import free_port
+    from hieno.processes import python_module
 
     most = str(max(64, *STREAMS))
     command = python_module("hieno.serve", str(root), "--port", "{port}", "--name", "bench")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from hieno.errors import Busy
 
 if sys.platform == "win32":
     _DETACHED = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
@@ -142,35 +139,6 @@ def stop(process: ProcessId, *, grace: float = 10.0) -> bool:
             continue
     psutil.wait_procs(family, timeout=5)
     _started[:] = [other for other in _started if other.poll() is None]
-    return True
-
-
-def free_port(preferred: int | None = None) -> int:
-    """Return `preferred` or, where it is taken, the next free loopback port after it.
-
-    Without a preference the operating system chooses. Raises `Busy` after 100 taken ports.
-    """
-    if preferred is None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
-    last = min(preferred + 99, 65535)
-    for port in range(preferred, last + 1):
-        if port_is_free(port):
-            return port
-    taken = f"ports {preferred} to {last} are all" if last > preferred else f"port {last} is"
-    raise Busy(f"{taken} taken", hint="name another with --port, or end what uses it")
-
-
-def port_is_free(port: int) -> bool:
-    """Tell whether a server could listen on a loopback port now."""
-    with socket.socket() as probe:
-        if os.name != "nt":  # there the option would let two servers share a port
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
     return True
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, Locator, Page, Request
 
-from hieno import processes
+from hieno import ports
 from hieno.endpoint import control, logs, state
 from hieno.endpoint.page import invitations
 from hieno.endpoint.page.invitations import Allowance
@@ -44,7 +44,7 @@ class Books:
         control.deploy(
             self.folder,
             tuned,
-            port=processes.free_port(),
+            port=ports.free_port(),
             wait=120,
             say=print,
             base=base,

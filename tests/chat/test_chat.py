@@ -21,7 +21,7 @@ from endpoint import KEY, Endpoint, Reply, running
 from hieno import chat
 from hieno.chat.text import printable
 from hieno.errors import AccessDenied, HienoError, TryLater, Unreachable, UsageError
-from hieno.processes import free_port
+from hieno.ports import free_port
 
 KEY_SECRET = SecretStr(KEY)
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from cli_running import HIENO, Run, run_here
 
-from hieno.processes import free_port
+from hieno.ports import free_port
 
 
 @pytest.fixture(autouse=True)

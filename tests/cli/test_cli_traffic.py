@@ -15,7 +15,7 @@ import httpx
 import pytest
 from cli_running import HIENO, Run, pretend
 
-from hieno import processes
+from hieno import ports
 from hieno.endpoint import control
 from hieno.endpoint.state import DeploymentSpec
 from hieno.endpoint.watch import Guard
@@ -38,7 +38,7 @@ def folder(project: Path) -> Iterator[Path]:
         control.deploy(
             found,
             spec(version),
-            port=processes.free_port(),
+            port=ports.free_port(),
             wait=60,
             say=lambda line: None,
             guard=Guard(steps=(100,)),

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import httpx
 
-from hieno import processes
+from hieno import ports, processes
 from hieno.endpoint import control
 from hieno.endpoint.control import EndpointStatus
 from hieno.endpoint.examination import Question
@@ -61,7 +61,7 @@ class Endpoint:
         return control.deploy(
             self.folder,
             wanted,
-            port=port or processes.free_port(),
+            port=port or ports.free_port(),
             wait=wait,
             say=self.said.append,
             base=base,

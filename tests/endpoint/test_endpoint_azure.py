@@ -12,7 +12,7 @@ from azure_endpoint import Azure, serving
 from pydantic import SecretStr
 from rehearsal import LIMITS, Endpoint, Load, wait_until
 
-from hieno import processes
+from hieno import ports
 from hieno.endpoint import control
 from hieno.endpoint.state import DeploymentSpec
 from hieno.errors import HienoError, UsageError
@@ -25,7 +25,7 @@ def specs(azure: Azure) -> dict[str, DeploymentSpec]:
 
 def front(folder: Path, azure: Azure, credential: str, *, wait: float = 60) -> None:
     secret = SecretStr(credential)
-    port = processes.free_port()
+    port = ports.free_port()
     control.front(folder, specs(azure), secret, port=port, wait=wait, limits=LIMITS)
 
 
@@ -151,7 +151,7 @@ def test_an_address_without_tls_is_refused(tmp_path: Path) -> None:
                 tmp_path / "hieno",
                 {"blue": DeploymentSpec("1", (), url=url)},
                 SecretStr("x"),
-                port=processes.free_port(),
+                port=ports.free_port(),
             )
     assert not (tmp_path / "hieno" / "keys.json").exists()
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rehearsal import Endpoint, spec, wait_until
+from rehearsal import LIMITS, Endpoint, spec, wait_until
 
-from hieno import processes
-from hieno.endpoint import control, logs
+from hieno import ports, processes
+from hieno.endpoint import control, logs, upstream
 from hieno.endpoint.state import DeploymentSpec, Desired, read_desired, read_observed, write_desired
+from hieno.endpoint.supervisor import Instance
 from hieno.errors import Busy, HienoError, MissingInput, UsageError
+from loopback import Speaking, served
 
 
 def test_nothing_deployed_is_said(tmp_path: Path) -> None:
@@ -37,6 +41,50 @@ def test_taken_port_is_passed_over(endpoint: Endpoint) -> None:
     chosen = int(status.url.rpartition(":")[2])
     assert port < chosen < port + 100
     assert status.score_url == f"http://127.0.0.1:{chosen}/score"
+
+
+def test_port_that_another_takes_at_the_same_moment_is_passed_over(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ports.reserve() as taken:
+        lost = ports.number(taken)
+        looked = iter([lost, ports.free_port()])  # the first was free when it was looked at
+        monkeypatch.setattr(ports, "free_port", lambda _: next(looked))
+        status = endpoint.deploy(spec("1"), port=lost)
+    assert not status.url.endswith(f":{lost}")
+    assert endpoint.ask().status_code == 200
+
+
+def test_stranger_on_the_port_is_not_taken_for_the_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stranger(Speaking):
+        def do_GET(self) -> None:
+            self.send(200, b"Healthy", {})
+
+    async def ports_when_ready(looked: Iterator[int]) -> set[int]:
+        monkeypatch.setattr(ports, "free_port", lambda: next(looked))
+        ready: set[int] = set()
+        found = asyncio.Event()
+
+        def changed() -> None:
+            if instance.state == "ready":
+                ready.add(instance.port)
+                found.set()
+
+        async with upstream.client() as client:
+            instance = Instance(
+                spec("1"), log=tmp_path / "log", limits=LIMITS, client=client, changed=changed
+            )
+            running = asyncio.create_task(instance.run())
+            await asyncio.wait_for(found.wait(), 60)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        return ready
+
+    with served(Stranger) as url:
+        taken, free = int(url.rpartition(":")[2]), ports.free_port()
+        assert asyncio.run(ports_when_ready(iter([taken, free]))) == {free}
 
 
 def test_failed_first_deploy_leaves_nothing_running(endpoint: Endpoint) -> None:
@@ -123,7 +171,7 @@ def test_stopping_gateway_finishes_its_answers(endpoint: Endpoint, tmp_path: Pat
         assert b"one" in next(events)
         os.kill(process.pid, signal.SIGTERM)
         port = int(endpoint.status().url.rpartition(":")[2])
-        wait_until(lambda: processes.port_is_free(port), "it does not listen any more")
+        wait_until(lambda: ports.port_is_free(port), "it does not listen any more")
         go_on.touch()
         assert b"".join(events) == b'data: {"answer": "two"}\n\n'
     wait_until(lambda: not processes.is_alive(process), "the gateway has ended")

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from rehearsal import LIMITS, Endpoint, wait_until
 
-from hieno import processes
+from hieno import ports
 from hieno.endpoint import control
 from hieno.endpoint.page import invitations
 from hieno.endpoint.page.invitations import Allowance
@@ -40,7 +40,7 @@ class Books(Endpoint):
         control.deploy(
             self.folder,
             self.spec("3", "books"),
-            port=processes.free_port(),
+            port=ports.free_port(),
             wait=60,
             say=self.said.append,
             base=self.spec("base", "base"),

@@ -17,7 +17,7 @@ from hieno import environments, flow
 from hieno.errors import BadData, UsageError
 from hieno.flow.frameworks import AGENTS
 from hieno.flow.image import CORE
-from hieno.processes import free_port
+from hieno.ports import free_port
 
 FLOW_KEY = "a-key-of-the-image"
 

@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from endpoint import KEY, Endpoint, Reply, running
-from hieno import flow, processes
+from hieno import flow, ports, processes
 from hieno.errors import HienoError
 from hieno.flow import side
 from hieno.flow.chat_project import Chat, files
@@ -259,8 +259,8 @@ def test_a_server_that_took_the_port_meanwhile_is_not_taken_for_ours(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = iter([served.port, processes.free_port()])  # the first was free when it was looked at
-    monkeypatch.setattr(processes, "free_port", lambda _: next(found))
+    found = iter([served.port, ports.free_port()])  # the first was free when it was looked at
+    monkeypatch.setattr(ports, "free_port", lambda _: next(found))
     second = flow.start(folder, endpoint.url, KEY_SECRET, state=tmp_path, say=print)
     try:
         assert second.port != served.port

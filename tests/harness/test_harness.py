@@ -17,7 +17,7 @@ from hieno.errors import HienoError, MissingInput
 from hieno.harness import Subject, examine
 from hieno.harness.lm_eval import write_task
 from hieno.harness.lm_eval_scoring import score
-from hieno.processes import free_port
+from hieno.ports import free_port
 
 CHATS = [
     (["Who is the captain?", "It is Vieno."], ["Vieno"]),

@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hieno.processes import free_port, python_module
+from hieno.ports import free_port
+from hieno.processes import python_module
 
 
 @dataclass(frozen=True)

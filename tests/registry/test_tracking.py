@@ -142,7 +142,7 @@ def test_a_moved_project_shows_its_versions_at_their_new_place(place: tracking.P
 
 
 def test_a_server_that_does_not_answer_is_named(place: tracking.Place) -> None:
-    from hieno.processes import free_port
+    from hieno.ports import free_port
 
     gone = tracking.Place(**{**vars(place), "uri": f"http://127.0.0.1:{free_port()}"})
     with pytest.raises(Unreachable) as caught:

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from hieno.errors import MissingInput, UsageError
-from hieno.processes import free_port
+from hieno.ports import free_port
 from hieno.serve.mount import find_model
 
 ROOT = Path(__file__).parents[2]

@@ -18,7 +18,10 @@ import httpx
 import openai
 import pytest
 
-from hieno.processes import free_port, python_module
+from hieno.errors import Interrupted
+from hieno.ports import free_port
+from hieno.processes import python_module
+from hieno.serve import serve
 from tiny import make_model
 
 SECRET = "xyzzy-prompt-that-no-log-may-hold"
@@ -247,3 +250,18 @@ def test_a_taken_port_is_said_before_the_model_is_loaded(tiny_model: Path) -> No
         ended = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert ended.returncode == 3
     assert ended.stderr.startswith(f"hieno: port {port} is taken\nhint: ")
+
+
+def test_servers_that_start_together_never_meet(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def another(url: str) -> None:
+        """Start the next server while this one has not loaded its model yet."""
+        told.append(url)
+        if len(told) < 3:
+            serve(tmp_path, tell=another)
+        raise Interrupted("they have all chosen", hint="")
+
+    with pytest.raises(Interrupted):
+        serve(tmp_path, tell=another)
+    assert len(set(told)) == 3

@@ -19,7 +19,7 @@ import pytest
 from serving import Client, error_of, events, run
 from vllm_server import DIE, END, FAIL, REFUSE
 
-from hieno import environments
+from hieno import environments, ports
 from hieno.config import Serve
 from hieno.errors import HienoError, MissingInput
 from hieno.serve.answer import Completion, complete
@@ -27,6 +27,7 @@ from hieno.serve.engines import Engine, EngineFailed, Sampling, choose_engine
 from hieno.serve.engines.vllm import Vllm, open_vllm
 from hieno.serve.model import Model
 from hieno.templates import render_prompt
+from loopback import Speaking, served
 
 SETTINGS = Serve(max_new_tokens=64, max_requests=4, cache_gb=0.5)
 GREEDY = Sampling(max_new_tokens=13, ignore_eos=True)
@@ -215,7 +216,8 @@ def test_a_lost_server_fails_its_answers_and_is_unhealthy(place: Path, model: Mo
 def test_it_never_outlives_the_container(place: Path, tiny_model: Path, tmp_path: Path) -> None:
     import subprocess
 
-    from hieno.processes import free_port, python_module
+    from hieno.ports import free_port
+    from hieno.processes import python_module
 
     command = python_module("hieno.serve", str(tiny_model), "--port", str(free_port()))
     log = tmp_path / "log"
@@ -244,6 +246,20 @@ def test_a_server_that_does_not_start_is_an_error_with_a_way_out(
         (place / "broken").unlink()
     assert caught.value.hint == "the lines above say why; `--engine transformers` always works"
     assert "CUDA is not available" in capfd.readouterr().err
+
+
+def test_who_has_its_port_is_not_taken_for_it(
+    place: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stranger(Speaking):
+        def do_GET(self) -> None:
+            self.send(200, b"{}", {})
+
+    with served(Stranger) as url:
+        taken = int(url.rpartition(":")[2])
+        monkeypatch.setattr(ports, "free_port", lambda: taken)  # as it was when it was looked at
+        with pytest.raises(HienoError, match="vllm ended with exit code"):
+            open_vllm(model, SETTINGS)
 
 
 def test_it_is_chosen_where_a_gpu_and_its_environment_are(

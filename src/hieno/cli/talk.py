@@ -162,7 +162,6 @@ def serve(
 
     MODEL is a package or a model folder; without it, the version that the project registered.
     """
-    from hieno.processes import free_port
     from hieno.serve import serve as run
 
     place = root or _champion(project)
@@ -170,17 +169,15 @@ def serve(
         raise MissingInput(
             f"there is no folder {place}", hint="name a package or a folder with config.json"
         )
-    chosen = port or free_port(8000)
-    url = f"http://127.0.0.1:{chosen}"
-    emit({"url": url, "root": str(place)}, url, as_json=as_json)
     try:
         run(
             place,
-            port=chosen,
+            port=port,
             engine=engine,
             weights=weights,
             settings=project.config.serve,
             name=project.config.name,
+            tell=lambda url: emit({"url": url, "root": str(place)}, url, as_json=as_json),
         )
     except KeyboardInterrupt:  # the usual way to end a server in the foreground
         click.echo("the server ended", err=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any  # JSON for `--json`
 
 from pydantic import SecretStr
 
-from hieno import processes
+from hieno import ports, processes
 from hieno.endpoint import credentials, lifetime, rollout, state
 from hieno.endpoint.credentials import Keys, Which
 from hieno.endpoint.examination import Question
@@ -89,7 +90,7 @@ def deploy(
             share = guard.steps[-1] if live else 100
             wanted = Desired(
                 name=folder.name,
-                port=before.port if before else processes.free_port(port),
+                port=before.port if before else ports.free_port(port),
                 traffic={name: 100} if share == 100 else {str(live): 100 - share, name: share},
                 deployments={name: spec, **extra, **(goes_on if share < 100 else {})},
                 limits=bounds,
@@ -99,16 +100,17 @@ def deploy(
                 newest=name,
             )
             credentials.create(folder)
-            rollout.switch(
+            switch = partial(
+                rollout.switch,
                 folder,
                 before,
-                wanted,
                 new=name,
                 wait=wait,
                 say=say,
                 guard=guard,
                 questions=questions,
             )
+            _with_a_port(switch, wanted, new=before is None)
     return _existing(folder)
 
 
@@ -136,7 +138,7 @@ def front(
         first = next(iter(specs))
         wanted = Desired(
             name=folder.name,
-            port=before.port if before else processes.free_port(port),
+            port=before.port if before else ports.free_port(port),
             traffic={first: 100},
             deployments=dict(specs),
             limits=limits or Limits(),
@@ -147,7 +149,8 @@ def front(
         credentials.create(folder)
         if renewed:
             lifetime.stop(folder)  # a running one has another credential
-        rollout.keep(folder, wanted, wait=wait, credential=credential)
+        keep = partial(rollout.keep, folder, wait=wait, credential=credential)
+        _with_a_port(keep, wanted, new=before is None)
     return _existing(folder)
 
 
@@ -283,6 +286,20 @@ def down(folder: Path) -> list[str]:
     """
     with _locked(folder):
         return lifetime.stop(folder)
+
+
+def _with_a_port(act: Callable[[Desired], None], wanted: Desired, *, new: bool) -> None:
+    """Do what starts a gateway; a new endpoint goes on to the next port where one is lost.
+
+    It was free when it was looked at, and only the gateway itself takes it.
+    """
+    while True:
+        try:
+            return act(wanted)
+        except Busy:
+            if not new or ports.port_is_free(wanted.port):
+                raise
+        wanted = replace(wanted, port=ports.free_port(wanted.port))
 
 
 def _before(folder: Path) -> Desired | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import uvicorn
 from pydantic import SecretStr
 
-from hieno import processes
+from hieno import ports, processes
 from hieno.connection import Connection
 from hieno.endpoint import state, upstream
 from hieno.endpoint.app import App
@@ -122,19 +122,14 @@ async def _report(folder: Path, fleet: Fleet) -> None:
 
 
 def _listen(port: int) -> socket.socket:
-    # asyncio turns Nagle's algorithm off only where the protocol is named: 5 ms instead of 50
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    if os.name != "nt":  # there the option would let two servers share a port
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen(1024)
-    except OSError:
-        listener.close()
+        listener = ports.reserve(port)
+    except Busy:
         raise Busy(
             f"port {port} is taken by another program",
             hint="end that program, then `hieno up`: the endpoint keeps its address",
         ) from None
+    ports.listen(listener)
     return listener
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
-from hieno import keeper, machine, processes
+from hieno import keeper, machine, ports, processes
 from hieno.endpoint import state
 from hieno.endpoint.loopback import Loopback
 from hieno.endpoint.remote import Remote
@@ -90,7 +90,7 @@ class Instance:
 
     async def _live(self) -> bool:
         """Run one container from its start to its end; tell whether it was ever ready."""
-        self.port = await asyncio.to_thread(processes.free_port)
+        self.port = await asyncio.to_thread(ports.free_port)
         self.upstream = Loopback(self._client, self.port)
         start = self._log.stat().st_size if self._log.exists() else 0
         command = [word.replace("{port}", str(self.port)) for word in self._spec.command]
@@ -115,10 +115,16 @@ class Instance:
         while time.monotonic() < deadline:
             if end.done():
                 return _exit(end.result())
-            if await self.upstream.health(timeout=PROBE_PERIOD) == "well" and not end.done():
+            if await self.upstream.health(timeout=PROBE_PERIOD) == "well" and await self._is_ours():
                 return None
             await asyncio.wait([end], timeout=0.1)
         return f"it was not ready after {self._limits.start_timeout:g} seconds"
+
+    async def _is_ours(self) -> bool:
+        """Tell whether the container has the port: another server may have been quicker."""
+        if self.kept is None:
+            return False
+        return await asyncio.to_thread(processes.listens, self.kept.container, self.port)
 
     async def _until_sick(self, end: asyncio.Task[int]) -> str:
         missed = 0

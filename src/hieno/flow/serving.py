@@ -17,7 +17,7 @@ from types import FrameType
 
 from pydantic import SecretStr
 
-from hieno import processes
+from hieno import ports, processes
 from hieno.errors import HienoError, TryLater, UsageError
 from hieno.files import digest_file, digest_json, read_json, write_json
 from hieno.flow import side
@@ -98,12 +98,12 @@ def start(
     stop(state)
     interpreter = side.python(framework, say)
     for attempt in range(3):
-        chosen = processes.free_port(port)
+        chosen = ports.free_port(port)
         served = _launch(folder, endpoint, key, interpreter, state, chosen, digest, page)
         if _wait(served, timeout):
             return served
         stop(state)
-        if processes.port_is_free(chosen) or attempt == 2:  # it failed for another reason
+        if ports.port_is_free(chosen) or attempt == 2:  # it failed for another reason
             break
     raise HienoError(f"the flow's server did not start\n{_last_lines(state)}", hint=_hint(state))
 

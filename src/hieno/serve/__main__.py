@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a package or a model folder [default: the model that is mounted at /model, or by "
         "Azure]",
     )
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--port", type=int, required=True, help="0: one that is free")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument(
         "--name",

@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any  # Any: JSON
 
-from hieno import environments, keeper, processes
+from hieno import environments, keeper, ports, processes
 from hieno.config import Serve
 from hieno.errors import HienoError
 from hieno.serve.engines import EngineFailed, Sampling, Token
@@ -39,10 +39,10 @@ def open_vllm(model: Model, settings: Serve) -> Vllm:
     Raises `HienoError` where it ends before, or is not ready within `START_SECONDS`.
     """
     python = environments.ensure("vllm", say=lambda line: print(line, file=sys.stderr, flush=True))
-    port, key = processes.free_port(), secrets.token_hex(32)
+    port, key = ports.free_port(), secrets.token_hex(32)
     command = [str(python.parent / "vllm"), *_arguments(model, settings, port)]
     held = keeper.hold(command, environment={**os.environ, **_QUIET, _KEY: key})
-    engine = Vllm(held, f"http://127.0.0.1:{port}", key, model.stop_ids)
+    engine = Vllm(held, port, key, model.stop_ids)
     try:
         engine.wait_until_ready(START_SECONDS)
     except BaseException:
@@ -79,10 +79,11 @@ class Vllm:
     constrains = True
 
     def __init__(
-        self, held: subprocess.Popen[bytes], url: str, key: str, stop_ids: frozenset[int]
+        self, held: subprocess.Popen[bytes], port: int, key: str, stop_ids: frozenset[int]
     ) -> None:
         self._held = held
-        self._url = url
+        self._port = port
+        self._url = f"http://127.0.0.1:{port}"
         self._headers = {"authorization": f"Bearer {key}"}
         self._stop_ids = stop_ids
 
@@ -133,10 +134,12 @@ class Vllm:
                         hint="the lines above say why; `--engine transformers` always works",
                     )
                 try:
-                    if client.get(f"{self._url}/health").status_code == 200:
-                        return
+                    well = client.get(f"{self._url}/health").status_code == 200
                 except httpx.TransportError:
-                    pass
+                    well = False
+                # Whoever took the port while ours was starting would be well too.
+                if well and processes.listens(processes.identify(self._held.pid), self._port):
+                    return
                 time.sleep(0.1)
         raise HienoError(
             f"vllm was not ready after {seconds:g} seconds",
