@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from rehearsal import Endpoint, spec
+from visiting import question
 
 from collector import Collector, collecting
 from hieno.endpoint import control
+from hieno.endpoint.page import invitations
+from hieno.endpoint.requests import find_request
 
 SECRET = "xyzzy-prompt-that-no-span-may-hold"
 CALLER = "00-11111111111111111111111111111111-2222222222222222-01"
@@ -58,6 +62,31 @@ def test_a_request_is_one_span_below_the_callers_and_above_the_containers(
     key = control.keys(endpoint.folder).primary.get_secret_value()
     assert SECRET.encode() not in collector.raw
     assert key.encode() not in collector.raw
+
+
+def test_a_question_of_the_page_is_logged_and_traced_as_any_other(
+    endpoint: Endpoint, collector: Collector
+) -> None:
+    endpoint.deploy(replace(spec("7"), data_digest="ab12"))
+    collector.wait_for(1)  # the question that a new deployment is asked
+    [code] = invitations.invite(endpoint.folder)
+    url = endpoint.status().url
+    with httpx.Client(base_url=url, headers={"origin": url}, trust_env=False, timeout=30) as page:
+        page.post("/chat/api/session", json={"code": code.get_secret_value()})
+        page.get("/chat/main.js")
+        mine = {"x-request-id": "mine"}
+        seen = page.post("/chat/api/completions", json=question(SECRET), headers=mine).json()
+    [span] = collector.wait_for(2)[1:]
+    assert (span.name, span.failed) == ("POST /chat/api/completions", False)
+    assert seen["headers"]["traceparent"].startswith(f"00-{span.trace}-{span.id}-")
+    told = {name.removeprefix("hieno."): value for name, value in span.attributes.items()}
+    assert (told["request_id"], told["deployment"]) == ("mine", "blue")
+    assert (told["model_version"], told["data_digest"]) == ("7", "ab12")
+    assert SECRET.encode() not in collector.raw
+    logged = find_request(endpoint.folder.parent, "mine")
+    assert logged is not None
+    assert (logged.path, logged.status) == ("/chat/api/completions", 200)
+    assert (logged.deployment, logged.version) == ("blue", "7")
 
 
 def test_a_collector_that_is_away_costs_no_answer(

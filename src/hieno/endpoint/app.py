@@ -124,7 +124,7 @@ class App:
         if incoming.method not in route.methods:
             raise Refused(dialect.NO_METHOD.allowing(route.methods))
         if f"{route.path}/".startswith(ROOT):
-            return await self._page.answer(incoming, outgoing)
+            return await self._page.answer(incoming, outgoing, parent)
         if route.open:
             return await outgoing.reply(self._health())
         if route.path == "/metrics":

@@ -25,6 +25,7 @@ ROUTES = (
     Route("/metrics", ("GET",)),
     Route("/v1/", ("GET", "POST"), relayed=True),
     Route("/chat", ("GET", "HEAD"), open=True),
+    Route("/chat/api/completions", ("POST",), open=True, relayed=True),  # needs a session
     Route("/chat/", ("GET", "HEAD", "POST"), open=True),  # its API needs a session
 )
 BELOW = ("/v1/", "/chat/")

@@ -19,7 +19,7 @@ from hieno.endpoint.page import assets, feedback, questions
 from hieno.endpoint.page.visitors import Visitor, Visitors
 from hieno.endpoint.state import BASE
 from hieno.endpoint.supervisor import Deployment
-from hieno.endpoint.upstream import Call
+from hieno.endpoint.upstream import Call, Headers
 
 ROOT = "/chat/"
 API = "/chat/api/"
@@ -48,11 +48,11 @@ class ChatPage:
         self._files = assets.read()
         self._ask = ask
 
-    async def answer(self, incoming: Incoming, outgoing: Outgoing) -> None:
-        """Answer a request whose path begins with `/chat`."""
+    async def answer(self, incoming: Incoming, outgoing: Outgoing, parent: Headers) -> None:
+        """Answer a request whose path begins with `/chat`; for `parent` see `Incoming.call`."""
         path = incoming.raw_path.decode("latin-1")
         if path.startswith(API):
-            return await self._call(path.removeprefix(API), incoming, outgoing)
+            return await self._call(path.removeprefix(API), incoming, outgoing, parent)
         if incoming.method not in ("GET", "HEAD"):
             raise Refused(dialect.NO_METHOD.allowing(("GET", "HEAD")))
         if path == ROOT.rstrip("/"):
@@ -62,7 +62,9 @@ class ChatPage:
             raise Refused(dialect.NO_ROUTE)
         await outgoing.reply(asset.reply(only(incoming.headers, b"if-none-match")))
 
-    async def _call(self, name: str, incoming: Incoming, outgoing: Outgoing) -> None:
+    async def _call(
+        self, name: str, incoming: Incoming, outgoing: Outgoing, parent: Headers
+    ) -> None:
         _check_origin(incoming)
         match incoming.method, name:
             case "POST", "session":
@@ -71,7 +73,7 @@ class ChatPage:
                 visitor = self._visitor(incoming)
                 return await outgoing.reply(_json(self._describe(visitor)))
             case "POST", "completions":
-                return await self._complete(self._visitor(incoming), incoming, outgoing)
+                return await self._complete(self._visitor(incoming), incoming, outgoing, parent)
             case "POST", "feedback":
                 self._visitor(incoming)
                 return await self._take(incoming, outgoing)
@@ -122,8 +124,10 @@ class ChatPage:
             "guest": None if visitor.requests is None else guest,
         }
 
-    async def _complete(self, visitor: Visitor, incoming: Incoming, outgoing: Outgoing) -> None:
-        call = await incoming.call(self._fleet.desired.limits, outgoing.request_id)
+    async def _complete(
+        self, visitor: Visitor, incoming: Incoming, outgoing: Outgoing, parent: Headers
+    ) -> None:
+        call = await incoming.call(self._fleet.desired.limits, outgoing.request_id, parent)
         question = questions.read(_parsed(call.body), most=self._fleet.desired.page.max_new_tokens)
         base = question.who == BASE
         chosen = self._fleet.deployments.get(BASE) if base else self._fleet.choose()
