@@ -1,8 +1,7 @@
 """The list of abuse cases, by number, and where each one is tested.
 
-Cases 1 to 12 and 20 to 30 are about requests, 34 to 36 about what leaks and what tears. The numbers
-in between (13 to 19, 31 to 33) are about models, training rows and flows, and are tested with
-those.
+Cases 1 to 12 and 20 to 30 are about requests, 13 to 19 about models, 31 to 33 about training rows,
+settings and flows, 34 to 36 about what leaks and what tears.
 """
 
 from __future__ import annotations
@@ -23,6 +22,9 @@ CONTAINER = "serve/test_serve_abuse.py"
 OPENAI = "serve/test_serve_openai.py"
 PROCESS = "serve/test_serve_process.py"
 FAULTS = "serve/test_serve_faults.py"
+MODELS = "models/test_models_local.py"
+HUB = "models/test_models_hub.py"
+ROWS = "data/test_checks.py"
 
 CASES: dict[int, tuple[str, list[str]]] = {
     1: (
@@ -105,6 +107,47 @@ CASES: dict[int, tuple[str, list[str]]] = {
         [f"{CONTAINER}::test_control_tokens_in_a_text_cannot_close_its_turn"],
     ),
     12: ("templates in a request", [f"{CONTAINER}::test_a_request_cannot_carry_a_template"]),
+    13: (
+        "templates that reach for Python",
+        [f"{MODELS}::test_a_folder_that_cannot_be_trusted_is_refused"],
+    ),
+    14: (
+        "templates that do not end or swell",
+        [
+            f"{MODELS}::test_a_template_that_never_ends_is_stopped",
+            f"{MODELS}::test_a_template_that_swells_is_stopped",
+        ],
+    ),
+    15: (
+        "weights that run code",
+        [
+            f"{MODELS}::test_a_folder_that_cannot_be_trusted_is_refused",
+            f"{HUB}::test_a_model_with_pickled_weights_only_is_refused",
+            "train/test_loop.py::test_a_checkpoint_that_is_not_whole_is_never_loaded",
+        ],
+    ),
+    16: (
+        "settings of a model that name code or addresses",
+        [
+            f"{MODELS}::test_settings_that_name_code_or_files_are_left_out",
+            f"{HUB}::test_nothing_that_names_code_is_published",
+        ],
+    ),
+    17: ("weights whose header lies", [f"{MODELS}::test_weights_whose_header_lies_are_refused"]),
+    18: (
+        "names and links that lead elsewhere",
+        [
+            f"{MODELS}::test_names_that_mean_nothing_are_refused_with_the_nearest",
+            f"{MODELS}::test_a_folder_that_cannot_be_trusted_is_refused",
+        ],
+    ),
+    19: (
+        "a byte that changes after the registration",
+        [
+            "test_files.py::test_verify_finds_every_difference",
+            "test_pipeline.py::test_a_package_with_a_changed_byte_is_not_deployed",
+        ],
+    ),
     20: (
         "numbers beyond their bounds and of the wrong type",
         [
@@ -187,6 +230,34 @@ CASES: dict[int, tuple[str, list[str]]] = {
             f"{TRAFFIC}::test_broken_mirror_is_noticed_by_the_metrics_alone",
         ],
     ),
+    31: (
+        "training rows that are none",
+        [
+            f"{ROWS}::test_a_bad_row_is_set_aside_with_its_line_and_reason",
+            f"{ROWS}::test_nothing_usable_is_an_error_that_counts_the_reasons",
+            "data/test_sources.py::test_a_row_beyond_every_size_is_set_aside_unread",
+            "data/test_split.py::"
+            "test_the_users_own_test_file_is_kept_whole_and_leaks_are_set_aside",
+            "data/test_mutations.py::test_two_thousand_mutations_are_accounted_for",
+        ],
+    ),
+    32: (
+        "settings that run code, swell or hold a secret",
+        [
+            "test_yamlfile.py::test_what_cannot_be_used_is_refused_with_its_line",
+            "test_yamlfile.py::test_a_bomb_of_aliases_is_refused_before_it_expands",
+            "test_config.py::test_every_problem_is_reported_at_once_in_the_order_of_the_file",
+            "test_config.py::test_a_model_is_never_an_address_with_a_password_in_it",
+        ],
+    ),
+    33: (
+        "flows that lead out of their folder or are none",
+        [
+            "flow/test_import.py::test_a_node_outside_of_the_folder_is_not_read",
+            "flow/test_import.py::test_a_flow_of_other_nodes_is_refused_by_their_names",
+            "flow/test_import.py::test_yaml_that_is_no_flow_is_refused_by_its_place",
+        ],
+    ),
     34: (
         "what refusals tell",
         [
@@ -211,9 +282,15 @@ CASES: dict[int, tuple[str, list[str]]] = {
         "two of what there is one of, and kills in between",
         [
             f"{PROCESS}::test_a_taken_port_is_said_before_the_model_is_loaded",
+            f"{PROCESS}::test_servers_that_start_together_never_meet",
             f"{LIFECYCLE}::test_taken_port_is_passed_over",
+            f"{LIFECYCLE}::test_port_that_another_takes_at_the_same_moment_is_passed_over",
+            f"{LIFECYCLE}::test_stranger_on_the_port_is_not_taken_for_the_container",
             f"{ROLLOUT}::test_two_deploys_at_once_one_wins_and_the_other_is_busy",
             f"{TRAFFIC}::test_killed_roll_out_counts_as_failed",
+            "test_project.py::test_a_second_command_is_busy_until_the_first_one_ends",
+            "test_files.py::"
+            "test_whatever_call_is_the_last_before_a_kill_the_folder_is_whole_or_absent",
         ],
     ),
 }
@@ -230,5 +307,5 @@ def test_case_has_its_tests(number: int) -> None:
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, test
 
 
-def test_every_case_of_a_server_is_on_the_list() -> None:
-    assert list(CASES) == [*range(1, 13), *range(20, 31), 34, 35, 36]
+def test_every_case_is_on_the_list() -> None:
+    assert list(CASES) == list(range(1, 37))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ import pytest
 
 from hieno import describe, pipeline
 from hieno.endpoint import control
-from hieno.errors import GateFailed, HienoError, MissingInput
-from hieno.files import digest_file
+from hieno.errors import BrokenArtifact, GateFailed, HienoError, MissingInput
+from hieno.files import digest_file, read_manifest
 from hieno.pipeline import StageResult
 from hieno.project import Project, open_project
 from hieno.registry.trace import trace
 from hieno.registry.versions import aliases, versions
+from hieno.targets import open_target
+from standing import make_project, register
 
 QUESTIONS = [("Who is the captain?", "Vieno"), ("What is the word?", "tamarind")]
 
@@ -203,6 +206,22 @@ def test_a_model_that_learnt_nothing_is_not_served(project: Project) -> None:
         "version 1 may not serve: not better than its base: right answers 0% -> 0%"
     )
     assert control.status(project.endpoint) is None
+
+
+def test_a_package_with_a_changed_byte_is_not_deployed(tmp_path: Path) -> None:
+    served = make_project(tmp_path / "books", "local")
+    version = register(served, 1)
+    manifest = read_manifest(Path(version.package))
+    assert manifest is not None
+    registered = replace(manifest, facts={"version": 1})
+    work = pipeline._Work(served, open_target(served))
+    work.published.add("registration", served.root, registered)
+    changed = Path(version.package) / "README.md"
+    changed.write_text(changed.read_text("utf-8").replace("version", "Version"), encoding="utf-8")
+    with pytest.raises(BrokenArtifact) as caught:
+        pipeline.STAGES["deploy"].make(work, Told())
+    assert caught.value.message == f"{changed} is not what was published (digest differs)"
+    assert control.status(served.endpoint) is None
 
 
 @pytest.mark.slow  # a training or two and their evaluations
