@@ -97,7 +97,7 @@ def measure(
 def conditions(root: Path) -> None:
     """Say what the numbers were measured on."""
     from hieno.machine import speed
-    from hieno.serve.engines import choose_engine
+    from hieno.serve.engines.choice import choose_engine
 
     rates, chosen = speed(), choose_engine(root, weights=WEIGHTS)
     print(

@@ -136,7 +136,7 @@ def endpoint(root: Path, folder: Path, *, limit: int | None = None) -> Iterator[
 def engine(root: Path) -> Iterator[Engine]:
     """Open the same engine in this process, without any HTTP."""
     from hieno.config import Serve
-    from hieno.serve.engines import open_engine
+    from hieno.serve.engines.choice import open_engine
 
     settings = Serve(max_requests=max(64, *STREAMS))
     opened = open_engine(root, weights=WEIGHTS, settings=settings)

@@ -12,8 +12,9 @@ from hieno.config import Serve
 from hieno.errors import MissingInput
 from hieno.package.convert import convert_base
 from hieno.package.layout import ENGINES, MODEL, engine_folder
-from hieno.serve import generate_all
-from hieno.serve.engines import Sampling, choose_engine
+from hieno.serve.batch import generate_all
+from hieno.serve.engines import Sampling
+from hieno.serve.engines.choice import choose_engine
 
 openvino_genai = pytest.importorskip("openvino_genai")
 

@@ -9,7 +9,8 @@ import pytest
 from serving import Client
 
 from hieno.config import Serve
-from hieno.serve.engines import Engine, open_engine
+from hieno.serve.engines import Engine
+from hieno.serve.engines.choice import open_engine
 from hieno.serve.model import Model, read_model
 
 SETTINGS = Serve(max_new_tokens=64, max_requests=4)

@@ -11,16 +11,10 @@ from serving import run
 
 from hieno.config import Serve
 from hieno.errors import BadData, ConfigError, MissingInput, UsageError
-from hieno.serve import Completion, generate_all
-from hieno.serve.answer import complete
-from hieno.serve.engines import (
-    Engine,
-    EngineFailed,
-    Sampling,
-    Token,
-    choose_engine,
-    open_engine,
-)
+from hieno.serve.answer import Completion, complete
+from hieno.serve.batch import generate_all
+from hieno.serve.engines import Engine, EngineFailed, Sampling, Token
+from hieno.serve.engines.choice import choose_engine, open_engine
 from hieno.serve.engines.worker import Outcome, Request, Worker
 from hieno.serve.model import Model, read_model
 from hieno.templates import render_prompt

@@ -11,7 +11,7 @@ import pytest
 
 from hieno.config import Serve
 from hieno.errors import BadData
-from hieno.serve import generate_all
+from hieno.serve.batch import generate_all
 from hieno.serve.engines import Sampling
 from hieno.serve.model import read_model
 

@@ -23,9 +23,10 @@ from serving import Client, error_of, run
 
 from hieno.config import Serve
 from hieno.errors import HienoError
-from hieno.serve import Completion, generate_all
-from hieno.serve.answer import complete
-from hieno.serve.engines import Engine, EngineFailed, Sampling, choose_engine, open_engine
+from hieno.serve.answer import Completion, complete
+from hieno.serve.batch import generate_all
+from hieno.serve.engines import Engine, EngineFailed, Sampling
+from hieno.serve.engines.choice import choose_engine, open_engine
 from hieno.serve.engines.openvino import open_openvino
 from hieno.serve.model import Model, read_model
 from hieno.templates import render_prompt

@@ -21,7 +21,7 @@ import pytest
 from hieno.errors import Interrupted
 from hieno.ports import free_port
 from hieno.processes import python_module
-from hieno.serve import serve
+from hieno.serve.server import serve
 from tiny import make_model
 
 SECRET = "xyzzy-prompt-that-no-log-may-hold"

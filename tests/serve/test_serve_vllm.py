@@ -23,7 +23,8 @@ from hieno import environments, ports
 from hieno.config import Serve
 from hieno.errors import HienoError, MissingInput
 from hieno.serve.answer import Completion, complete
-from hieno.serve.engines import Engine, EngineFailed, Sampling, choose_engine
+from hieno.serve.engines import Engine, EngineFailed, Sampling
+from hieno.serve.engines.choice import choose_engine
 from hieno.serve.engines.vllm import Vllm, open_vllm
 from hieno.serve.model import Model
 from hieno.templates import render_prompt

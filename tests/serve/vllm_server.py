@@ -26,7 +26,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from hieno.config import Serve
-from hieno.serve.engines import Sampling, open_engine
+from hieno.serve.engines import Sampling
+from hieno.serve.engines.choice import open_engine
 
 DIE, REFUSE, FAIL, END = 3, 4, 5, 6
 

@@ -162,7 +162,7 @@ def serve(
 
     MODEL is a package or a model folder; without it, the version that the project registered.
     """
-    from hieno.serve import serve as run
+    from hieno.serve.server import serve as run
 
     place = root or _champion(project)
     if not place.is_dir():

@@ -11,7 +11,8 @@ from hieno.config import Serve
 from hieno.errors import BadData, HienoError
 from hieno.package.layout import weights_folder
 from hieno.serve.answer import Completion, complete
-from hieno.serve.engines import Engine, Sampling, open_engine
+from hieno.serve.engines import Engine, Sampling
+from hieno.serve.engines.choice import open_engine
 from hieno.serve.model import Model, read_model
 from hieno.templates import load_tokenizer, render_prompt
 

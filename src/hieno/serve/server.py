@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hieno import ports
 from hieno.config import Serve
 from hieno.errors import UsageError
-from hieno.serve.engines import choose_engine, open_engine
+from hieno.serve.engines.choice import choose_engine, open_engine
 from hieno.serve.model import read_model
 from hieno.tracing import Traces, open_traces
 
