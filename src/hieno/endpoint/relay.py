@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 
 from hieno.endpoint import dialect
@@ -97,7 +97,7 @@ async def _open(
         if instance is None:
             return _not_ready(deployment)
         attempt = await stack.enter_async_context(AsyncExitStack())
-        attempt.enter_context(instance.busy())
+        attempt.enter_context(_counted(instance))
         try:
             left = max(0.001, deadline - clock())
             opened = instance.upstream.open(call, timeout=left)
@@ -110,6 +110,16 @@ async def _open(
             await attempt.aclose()
             tried = instance
     return dialect.NOT_READY
+
+
+@contextmanager
+def _counted(instance: Instance | Remote) -> Iterator[None]:
+    """Count a request while an instance is answering it: the one with the least is asked next."""
+    instance.in_flight += 1
+    try:
+        yield
+    finally:
+        instance.in_flight -= 1
 
 
 def _not_ready(deployment: Deployment) -> Problem:

@@ -8,8 +8,8 @@ endpoint wraps its container's refusals into 424.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import httpx
@@ -42,15 +42,6 @@ class Remote:
         self.in_flight = 0
         self.upstream = Elsewhere(spec, credential)
         self._changed = changed
-
-    @contextmanager
-    def busy(self) -> Iterator[None]:
-        """Count a request that the endpoint is answering."""
-        self.in_flight += 1
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
 
     def processes(self) -> list[ProcessId]:
         """Return nothing: what runs elsewhere is not ours to end."""

@@ -57,15 +57,6 @@ class Instance:
         self._changed = changed
         self.upstream = Loopback(client, 0)
 
-    @contextmanager
-    def busy(self) -> Iterator[None]:
-        """Count a request that the container is answering."""
-        self.in_flight += 1
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-
     def processes(self) -> list[ProcessId]:
         """Return the processes that must be gone when the instance is."""
         return [self.kept.container, self.kept.keeper] if self.kept else []
