@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO  # Any: outputs are the flow's JSON
@@ -113,7 +113,7 @@ def run(
         todo = [row for row in rows if row.line not in results]
         if todo:
             with (
-                Runner(folder, endpoint, key, workers=workers, say=reporter.say) as runner,
+                closing(Runner(folder, endpoint, key, workers=workers, say=reporter.say)) as runner,
                 _journal(place / ANSWERS, results) as journal,
             ):
                 _ask(runner, todo, results, journal, retries, reporter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def test(
     """
     shape = shape_of(folder)
     answers: list[str] = []
-    with Runner(folder, endpoint, key, say=say) as runner:
+    with closing(Runner(folder, endpoint, key, say=say)) as runner:
         for number, question in enumerate(questions):
             runner.ask(number, shape.inputs(question, [*zip(questions, answers, strict=False)]))
             told = runner.told(timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any  # scores are the evaluation flow's JSON
@@ -46,7 +47,7 @@ def evaluate(folder: Path, batch: Batch, *, say: Callable[[str], None]) -> Evalu
         )
     scores: dict[int, Mapping[str, Any]] = {}
     # The evaluation needs no endpoint, so it is not told of any.
-    with Runner(folder, "", SecretStr(""), say=say) as runner:
+    with closing(Runner(folder, "", SecretStr(""), say=say)) as runner:
         for row in rows:
             inputs = {"answer": batch.answer(row), "answers": [*row.accepted]}
             runner.ask(row.line, inputs | {"ground_truth": row.expected})

@@ -9,8 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self, cast  # Any: JSON of the project
+from typing import IO, Any, cast  # Any: JSON of the project
 
 from pydantic import SecretStr
 
@@ -26,6 +25,7 @@ class Runner:
     """A process that has loaded a project once and answers several lines at the same time.
 
     Answers come in the order in which they are ready. Nothing is left in the project's folder.
+    `close` it after use.
     """
 
     def __init__(
@@ -58,17 +58,6 @@ class Runner:
         self._told: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, args=(self._stdout,), daemon=True)
         self._reader.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def ask(self, line: int, inputs: Mapping[str, Any]) -> None:
         """Send a line; do not send more than `workers` at once, or the answers must be read."""

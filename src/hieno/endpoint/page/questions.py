@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from types import TracebackType
-from typing import Annotated, Any, Literal, Self  # Any: JSON of the page and of the container
+from typing import Annotated, Any, Literal  # Any: JSON of the page and of the container
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -49,6 +50,17 @@ def read(body: dict[str, Any], *, most: int) -> Question:
     return question.model_copy(update={"max_tokens": min(question.max_tokens, most)})
 
 
+@contextmanager
+def paid(visitor: Visitor, question: Question) -> Iterator[Account]:
+    """Have a visitor pay for an answer while it is made."""
+    account = Account(visitor, question)
+    account.pay()
+    try:
+        yield account
+    finally:
+        account.give_back()
+
+
 class Account:
     """One answer on a visitor's account: paid in full before it begins, the rest given back.
 
@@ -63,7 +75,8 @@ class Account:
         self._written = 0
         self._rest = b""
 
-    def __enter__(self) -> Self:
+    def pay(self) -> None:
+        """Take the whole price; raise `Refused` where nothing is left."""
         visitor = self._visitor
         if visitor.requests is not None and visitor.tokens is not None:
             if visitor.requests < 1:
@@ -73,14 +86,9 @@ class Account:
             self._tokens = min(self._tokens, visitor.tokens)
             visitor.requests -= 1
             visitor.tokens -= self._tokens
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def give_back(self) -> None:
+        """Return what was not used."""
         visitor = self._visitor
         if visitor.requests is not None and visitor.tokens is not None:
             visitor.tokens += max(0, self._tokens - self._written)

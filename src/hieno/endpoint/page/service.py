@@ -134,7 +134,7 @@ class ChatPage:
         if chosen is None:
             raise Refused(dialect.NO_DEPLOYMENT if base else dialect.NO_TRAFFIC)
         try:
-            with questions.Account(visitor, question) as account:
+            with questions.paid(visitor, question) as account:
                 outgoing.tap = account.count
                 await self._ask(chosen, account.call(call, chosen.name), incoming, outgoing)
         finally:  # also where the reader has left
