@@ -20,7 +20,7 @@ from hieno.errors import DiskFull, HienoError, Interrupted, TryLater
 from hieno.project import Project, open_project
 from hieno.registry import tracking
 from hieno.train.stage import spread
-from hieno.tune.search import Found, explore
+from hieno.tune.search import Budget, Found, explore
 from hieno.tune.trial import Observer, Result, project_of
 
 OWN = {"learning_rate": 2e-4, "epochs": 3, "rank": 32, "alpha": 64, "replay_share": 1.0}
@@ -92,9 +92,7 @@ def search(
     project: Project, trainer: Trainer, *, budget: float = 1e6, trials: int | None = None
 ) -> tuple[Found, Told]:
     told = Told()
-    found = explore(
-        project, budget=budget, trials=trials, reporter=told, run=trainer, clock=trainer.clock
-    )
+    found = explore(project, Budget(budget, trials, trainer.clock), told, trainer)
     return found, told
 
 

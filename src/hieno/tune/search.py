@@ -58,6 +58,26 @@ class Found:
         return snippet(self.winner.settings)
 
 
+class Budget:
+    """The seconds that a search may take from now on, and how many trials it may have."""
+
+    def __init__(
+        self,
+        seconds: float,
+        trials: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.seconds = seconds
+        self.trials = trials
+        self._clock = clock
+        self._began = clock()
+
+    @property
+    def passed(self) -> float:
+        """The seconds that are gone."""
+        return self._clock() - self._began
+
+
 def tune(
     project: Project,
     *,
@@ -73,36 +93,20 @@ def tune(
     ones are stopped early. The same command later goes on where this one ended. Raises `TryLater`
     where the budget ended before the first trial did.
     """
-    began = clock()
+    left = Budget(budget, trials, clock)
     results = pipeline.run(project, until="data", reporter=reporter)
     made = {result.stage: result.details for result in results}
     with locked(project):
         place = project.state / "tune" / _key(project, made)[:12]
         inner = project_of(project, Path(made["data"]["folder"]), place)
         reporter.stage("tune")
-        return explore(
-            inner,
-            budget=budget - (clock() - began),
-            trials=trials,
-            reporter=reporter,
-            run=run,
-            clock=clock,
-        )
+        return explore(inner, left, reporter, run)
 
 
-def explore(
-    project: Project,
-    *,
-    budget: float,
-    trials: int | None = None,
-    reporter: Reporter,
-    run: Run = run,
-    clock: Callable[[], float] = time.monotonic,
-) -> Found:
+def explore(project: Project, budget: Budget, reporter: Reporter, run: Run) -> Found:
     """Search in a project of its own (see `project_of`), and show its trials in MLflow."""
     study = studies.open_study(project.root, project.config)
-    search = _Search(project, study, reporter, clock(), budget, clock, run)
-    search.go_on(trials)
+    _Search(project, study, budget, reporter, run).go_on()
     found = _found(project.root, study)
     _show(project, study, reporter)
     return found
@@ -112,16 +116,14 @@ def explore(
 class _Search:
     project: Project
     study: Study
+    budget: Budget
     reporter: Reporter
-    began: float
-    budget: float
-    clock: Callable[[], float]
     run: Run
 
-    def go_on(self, most: int | None) -> None:
-        """Run trials until the budget or their number ends."""
+    def go_on(self) -> None:
+        """Run trials until the budget ends."""
         failures = 0
-        while not self._is_over(most):
+        while not self._is_over():
             trial = self.study.ask()
             settings = suggest(trial, self.project.config)
             trial.set_user_attr("settings", settings)
@@ -149,13 +151,13 @@ class _Search:
                 studies.finish(self.study, trial, result.score, **notes)
                 self.reporter.say(_line(trial.number, result.score, settings))
 
-    def _is_over(self, most: int | None) -> bool:
+    def _is_over(self) -> bool:
         """Tell whether no further trial fits: by number, or by the time that they took so far."""
         ended = [t for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()]
         done = [t for t in ended if t.state.name in ("COMPLETE", "PRUNED")]
-        if most is not None and len(done) >= most:
+        if self.budget.trials is not None and len(done) >= self.budget.trials:
             return True
-        left = self.budget - (self.clock() - self.began)
+        left = self.budget.seconds - self.budget.passed
         took = [t.user_attrs["seconds"] for t in done if "seconds" in t.user_attrs]
         # without a time to go by, or with one that was begun already, it is tried
         return left <= 0 or (bool(took) and left < min(took) / 2)
@@ -164,10 +166,10 @@ class _Search:
         told: set[int] = set()
 
         def look(losses: list[float], text: str) -> None:
-            passed = self.clock() - self.began
-            if passed > self.budget:
+            passed, most = self.budget.passed, self.budget.seconds
+            if passed > most:
                 raise OutOfTime
-            self.reporter.progress(passed, self.budget, "s", f"trial {trial.number}: {text}")
+            self.reporter.progress(passed, most, "s", f"trial {trial.number}: {text}")
             for epoch, loss in enumerate(losses, start=1):
                 if epoch not in told:
                     told.add(epoch)
