@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from flow_served import KEY_SECRET, NOT_READY, REFUSED, score
 from pydantic import SecretStr
 
-from endpoint import KEY, Endpoint, Reply, running
+from endpoint import KEY, Endpoint, Reply
 from hieno import flow
 from hieno.errors import HienoError, UsageError
 from hieno.flow import side
 from hieno.flow.chat_project import Chat, files
 from hieno.flow.frameworks import AGENTS
 
-KEY_SECRET = SecretStr(KEY)
-NOT_READY = {"ms-azureml-model-error-reason": "model_not_ready"}
-REFUSED = {"ms-azureml-model-error-statuscode": "400"}
+pytestmark = pytest.mark.usefixtures("fresh")
+
 CUT_OFF = "so \n\n[the answer was cut off: the endpoint stopped: the engine failed]"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Endpoint]:
-    with running() as stand_in:
-        yield stand_in
 
 
 @pytest.fixture(scope="module")
@@ -41,26 +34,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     settings.write_text(text, encoding="utf-8")
     return made
-
-
-@pytest.fixture(scope="module")
-def served(
-    folder: Path, endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[flow.Served]:
-    state = tmp_path_factory.mktemp("state")
-    yield flow.start(folder, endpoint.url, KEY_SECRET, state=state, say=print)
-    flow.stop(state)
-
-
-@pytest.fixture(autouse=True)
-def _fresh(endpoint: Endpoint) -> None:
-    endpoint.requests.clear()
-    endpoint.replies.clear()
-
-
-def score(served: flow.Served, question: object, **inputs: object) -> httpx.Response:
-    body = {"question": question, "chat_history": [], **inputs}
-    return httpx.post(f"{served.url}score", json=body, timeout=60, trust_env=False)
 
 
 def message(reply: httpx.Response) -> str:

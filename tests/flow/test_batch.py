@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
-from endpoint import KEY, Endpoint, Reply, running
+from endpoint import KEY, Endpoint, Reply
 from hieno import flow
 from hieno.cli.commands import hieno
 from hieno.errors import BadData, Busy, HienoError
@@ -21,17 +21,7 @@ from hieno.flow.frameworks import FRAMEWORKS
 from hieno.flow.rows import Row
 from hieno.flow.shape import Shape
 
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Endpoint]:
-    with running() as stand_in:
-        yield stand_in
-
-
-@pytest.fixture(autouse=True)
-def _fresh(endpoint: Endpoint) -> None:
-    endpoint.requests.clear()
-    endpoint.replies.clear()
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from endpoint import KEY, Endpoint, running
+from endpoint import KEY, Endpoint
 from hieno import environments, flow
 from hieno.errors import BadData, UsageError
 from hieno.flow.frameworks import AGENTS
@@ -20,12 +20,6 @@ from hieno.flow.image import CORE
 from hieno.ports import free_port
 
 FLOW_KEY = "a-key-of-the-image"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Endpoint]:
-    with running() as stand_in:
-        yield stand_in
 
 
 @pytest.fixture(scope="module")

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import by_hand
 import pytest
 from click.testing import CliRunner
 
-from endpoint import KEY, Endpoint, running
+from endpoint import KEY, Endpoint
 from hieno import flow
 from hieno.cli.commands import hieno
 from hieno.errors import UsageError
 from hieno.flow import shape
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Endpoint]:
-    with running() as stand_in:
-        yield stand_in
 
 
 def edit(path: Path, *changes: tuple[str, str]) -> None:

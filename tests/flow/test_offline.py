@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from endpoint import KEY, Endpoint, running
+from endpoint import KEY, Endpoint
 from hieno import flow
 from hieno.flow import side
 from hieno.flow.frameworks import FRAMEWORKS
@@ -23,12 +22,6 @@ pytestmark = [
 ]
 LOOPBACK = ("127.0.0.1", "::1")
 ADDRESS = re.compile(r'inet_(?:addr\(|pton\(AF_INET6, )"([^"]+)"')
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Endpoint]:
-    with running() as stand_in:
-        yield stand_in
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

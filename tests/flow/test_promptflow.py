@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from flow_served import KEY_SECRET, NOT_READY, REFUSED, score
 from pydantic import SecretStr
 
-from endpoint import KEY, Endpoint, Reply, running
+from endpoint import KEY, Endpoint, Reply
 from hieno import flow, ports, processes
 from hieno.errors import HienoError
 from hieno.flow import side
@@ -24,15 +24,7 @@ from hieno.flow.frameworks import PROMPTFLOW
 from hieno.processes import is_alive
 from hieno.project import home
 
-KEY_SECRET = SecretStr(KEY)
-NOT_READY = {"ms-azureml-model-error-reason": "model_not_ready"}
-REFUSED = {"ms-azureml-model-error-statuscode": "400"}
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Endpoint]:
-    with running() as stand_in:
-        yield stand_in
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 @pytest.fixture(scope="module")
@@ -43,26 +35,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = dag.read_text(encoding="utf-8").replace("max_new_tokens: 512", "max_new_tokens: 99999")
     dag.write_text(text, encoding="utf-8")
     return made
-
-
-@pytest.fixture(scope="module")
-def served(
-    folder: Path, endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[flow.Served]:
-    state = tmp_path_factory.mktemp("state")
-    yield flow.start(folder, endpoint.url, KEY_SECRET, state=state, say=print)
-    flow.stop(state)
-
-
-@pytest.fixture(autouse=True)
-def _fresh(endpoint: Endpoint) -> None:
-    endpoint.requests.clear()
-    endpoint.replies.clear()
-
-
-def score(served: flow.Served, question: str, **inputs: object) -> httpx.Response:
-    body = {"question": question, "chat_history": [], **inputs}
-    return httpx.post(f"{served.url}score", json=body, timeout=60, trust_env=False)
 
 
 def test_a_conversation_of_two_turns_reaches_the_endpoint(folder: Path, endpoint: Endpoint) -> None:

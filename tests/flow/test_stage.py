@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from endpoint import KEY, Endpoint, running
+from endpoint import KEY, Endpoint
 from hieno import describe
 from hieno.cli.output import reporter
 from hieno.flow import stage
 from hieno.project import open_project
 from hieno.targets import Address
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Endpoint]:
-    with running() as stand_in:
-        yield stand_in
 
 
 @pytest.mark.parametrize(
