@@ -27,22 +27,9 @@ from hieno.registry.trace import trace
 from hieno.registry.versions import aliases, versions
 from hieno.targets import open_target
 from standing import make_project, register
+from told import Told
 
 QUESTIONS = [("Who is the captain?", "Vieno"), ("What is the word?", "tamarind")]
-
-
-class Told:
-    """Remember what was said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def stage(self, name: str) -> None: ...
-
-    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None: ...
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
 
 
 @pytest.fixture

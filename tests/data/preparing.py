@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,7 @@ from hieno.config import Data
 from hieno.data import stage
 from hieno.files import read_jsonl, read_manifest
 from hieno.stages import StagePlan
-
-
-@dataclass
-class Told:
-    """A reporter that keeps what it is told."""
-
-    lines: list[str] = field(default_factory=list)
-    progressed: list[tuple[float, float | None, str]] = field(default_factory=list)
-
-    def stage(self, name: str) -> None: ...
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None:
-        self.progressed.append((done, total, unit))
+from told import Told
 
 
 @dataclass(frozen=True)

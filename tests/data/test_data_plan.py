@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from preparing import Told, different, write
+from preparing import different, write
 
 from hieno import plans
 from hieno.errors import MissingInput
@@ -16,6 +16,7 @@ from hieno.files import published, read_manifest
 from hieno.package import layout
 from hieno.project import open_project
 from hieno.stages import StagePlan, run_plan
+from told import Told
 
 
 @pytest.fixture(scope="module")

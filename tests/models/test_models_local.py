@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_phi import Quiet
 
 from hieno import models
 from hieno.errors import BrokenArtifact, ConfigError, HienoError, MissingInput, UsageError
@@ -19,6 +18,7 @@ from hieno.models.inspection import inspect
 from hieno.models.source import recognise
 from hieno.models.weights import count_parameters
 from hieno.templates import stop_ids
+from told import Told
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def copy(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def pull(folder: Path) -> Path:
-    return models.pull(str(folder), reporter=Quiet())
+    return models.pull(str(folder), reporter=Told())
 
 
 def change(folder: Path, name: str, **values: object) -> None:

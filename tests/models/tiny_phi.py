@@ -8,22 +8,6 @@ from pathlib import Path
 from tokenizers_of_phi import make
 
 
-class Quiet:
-    """A reporter that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def stage(self, name: str) -> None:
-        pass
-
-    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None:
-        pass
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-
 def publish_phi(folder: Path) -> Path:
     """Write a sharded Phi-3.5 with LongRoPE, remote code named, and the files of such a page."""
     import torch

@@ -21,6 +21,7 @@ from hieno.package.layout import ENGINES, FORMATS, MODEL
 from hieno.project import home, open_project
 from hieno.registry.trace import trace
 from hieno.registry.versions import champion
+from told import Told
 
 FACTS = [f"fact{i}" for i in range(60)]
 
@@ -98,14 +99,6 @@ def test_the_card_shows_what_was_compared() -> None:
     assert card._formats({}, None) == ""
 
 
-class Silent:
-    def stage(self, name: str) -> None: ...
-
-    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None: ...
-
-    def say(self, line: str) -> None: ...
-
-
 @pytest.mark.slow  # four engines and three conversions, each in a process of its own
 def test_every_format_of_a_real_package_is_asked_and_one_is_kept(
     tiny_package: Path | None, tmp_path: Path
@@ -116,7 +109,7 @@ def test_every_format_of_a_real_package_is_asked_and_one_is_kept(
     (root / ENGINES).mkdir(parents=True)
     os.symlink(tiny_package / MODEL.parent, root / MODEL.parent)
     shutil.copytree(tiny_package / ENGINES / "openvino-fp32", root / ENGINES / "openvino-fp32")
-    chosen, seen = settle(root, exam(max_loss=1.0), Silent())
+    chosen, seen = settle(root, exam(max_loss=1.0), Told())
     assert chosen == "int4"
     assert list(seen) == ["fp32", "bf16", "int8", "int4"]
     assert all(row["allowed"] and row["memory"] > 10**7 for row in seen.values())
@@ -156,7 +149,7 @@ def test_auto_packages_the_smallest_format_that_holds_and_the_version_says_so(
         encoding="utf-8",
     )
     project = open_project(tmp_path)
-    results = pipeline.run(project, until="register", reporter=Silent())
+    results = pipeline.run(project, until="register", reporter=Told())
     packaged = next(result.details for result in results if result.stage == "package")
     seen = packaged["formats"]
     assert set(seen) == set(FORMATS)
@@ -170,5 +163,5 @@ def test_auto_packages_the_smallest_format_that_holds_and_the_version_says_so(
         "allowed": [name for name in FORMATS if seen[name]["allowed"]],
         "measured": seen,
     }
-    found = trace(project, "champion", verify=True, reporter=Silent())
+    found = trace(project, "champion", verify=True, reporter=Told())
     assert found.problems == []

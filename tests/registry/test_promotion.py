@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from traced import Silent, make_project, register
+from traced import make_project, register
 
 from hieno import files
 from hieno.plans import Published, plan
@@ -16,6 +16,7 @@ from hieno.project import Project
 from hieno.registry import stage as registration
 from hieno.registry.versions import aliases, champion, versions
 from hieno.registry.waivers import waive, waiver
+from told import Told
 
 NO = {"passed": False, "reasons": ["it forgot"]}
 
@@ -55,7 +56,7 @@ def test_what_the_gate_refuses_is_a_challenger_and_the_champion_stays(
     assert aliases(project.registry) == {"champion": 1}
     another(done, "package", "package2", {})
     another(done, "evaluation", "evaluation2", {"gate": NO, "champion": 1})
-    registration.run(plan("register", project, done), Silent())
+    registration.run(plan("register", project, done), Told())
     assert aliases(project.registry) == {"champion": 1, "challenger": 2}
     assert versions(project.registry)[1].lineage["gate"] == {**NO, "waiver": None}
 
@@ -66,12 +67,12 @@ def test_a_waiver_makes_a_new_version_that_says_who_wanted_it(
     project, done = made
     another(done, "evaluation", "evaluation2", {"gate": NO})
     refused = plan("register", project, done)
-    registration.run(refused, Silent())
+    registration.run(refused, Told())
     digests = {role: done.manifests[role].digest for role in ("package", "evaluation")}
     waive(project.registry, **digests, reasons=NO["reasons"])
     forced = plan("register", project, done)
     assert forced.key != refused.key
-    registration.run(forced, Silent())
+    registration.run(forced, Told())
     assert aliases(project.registry) == {"champion": 3, "challenger": 2}
     mark = versions(project.registry)[2].lineage["gate"]["waiver"]
     assert mark == waiver(project.registry, **digests)
@@ -92,7 +93,7 @@ def test_a_package_is_compared_with_the_champion_and_the_champion_with_the_one_b
     against = plan("evaluate", project, done)
     assert against.settings["champion"] == {"version": 1, "same_base": True}
     another(done, "evaluation", "evaluation2", {"champion": 1})
-    registration.run(plan("register", project, done), Silent())
+    registration.run(plan("register", project, done), Told())
     now = champion(project.registry)
     assert now is not None
     assert now.version == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from traced import Silent, make_project, register
+from traced import make_project, register
 
 from hieno.cli.commands import hieno
 from hieno.endpoint.requests import find_request
@@ -20,6 +20,7 @@ from hieno.registry import tracking
 from hieno.registry.trace import Trace, trace
 from hieno.registry.versions import champion, path_of
 from hieno.seal import sealed
+from told import Told
 
 LINES = """\
 2026-11-23 08:16:09,548 POST /score 200 132ms 418B blue:1 one
@@ -51,7 +52,7 @@ def project(tmp_path: Path, home: Path) -> Project:
 
 
 def follow(project: Project, id: str, *, verify: bool = False) -> Trace:
-    return trace(project, id, verify=verify, reporter=Silent())
+    return trace(project, id, verify=verify, reporter=Told())
 
 
 def folder(project: Project, role: str) -> Path:

@@ -13,6 +13,7 @@ from hieno.plans import Published, plan
 from hieno.project import Project, open_project
 from hieno.registry import stage as registration
 from hieno.stages import publish
+from told import Told
 
 YAML = """
 name: desk
@@ -35,16 +36,6 @@ MADE: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"scores": {"tuned": {}}, "champion": None, "gate": {"passed": True, "reasons": []}},
     ),
 }
-
-
-class Silent:
-    """Hear what a stage says."""
-
-    def stage(self, name: str) -> None: ...
-
-    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None: ...
-
-    def say(self, line: str) -> None: ...
 
 
 def make_project(root: Path) -> Project:
@@ -74,7 +65,7 @@ def register(project: Project, home: Path) -> dict[str, Path]:
             if name == "package":
                 facts.update(_behind(done))
         _add(done, role, Path(planned.output))
-    registration.run(plan("register", project, done), Silent())
+    registration.run(plan("register", project, done), Told())
     return done.folders
 
 

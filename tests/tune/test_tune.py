@@ -22,24 +22,9 @@ from hieno.registry import tracking
 from hieno.train.stage import spread
 from hieno.tune.search import Budget, Found, explore
 from hieno.tune.trial import Observer, Result, project_of
+from told import Told
 
 OWN = {"learning_rate": 2e-4, "epochs": 3, "rank": 32, "alpha": 64, "replay_share": 1.0}
-
-
-@dataclass
-class Told:
-    """Remember what was said and the last progress."""
-
-    lines: list[str] = field(default_factory=list)
-    done: tuple[float, float | None, str, str] = (0.0, None, "", "")
-
-    def stage(self, name: str) -> None: ...
-
-    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None:
-        self.done = (done, total, unit, text)
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
 
 
 @dataclass
@@ -142,7 +127,7 @@ def test_a_search_ends_with_its_budget_and_goes_on_where_it_ended(project: Proje
     assert [trial.number for trial in found.trials] == [0]
     assert len(trainer.tried) == 2
     assert (project.runs / "abc.work").is_dir()
-    assert told.done[:3] == (15.0, 17, "s")
+    assert told.progressed[-1] == (15.0, 17, "s")
     found, _ = search(project, trainer, trials=2)
     assert trainer.tried[2] == trainer.tried[1]
     assert [trial.state for trial in found.trials] == ["done", "done"]

@@ -10,23 +10,10 @@ import pytest
 from hieno.files import read_jsonl
 from hieno.project import open_project
 from hieno.tune import tune
+from told import Told
 
 pytestmark = pytest.mark.slow  # three trainings, packages and evaluations
 QUESTIONS = [("Who is the captain?", "Vieno"), ("What is the word?", "tamarind")]
-
-
-class Told:
-    """Remember what was said, and stop at a wish."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def stage(self, name: str) -> None: ...
-
-    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None: ...
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")  # MLflow's own
