@@ -6,7 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+
+import pytest
 
 from hieno.targets.azure import images, wheel
 
@@ -38,6 +41,17 @@ def test_it_is_installed_by_pip_and_unpacked_by_a_job(tmp_path: Path) -> None:
         assert Path(done.stdout.strip()).is_relative_to(tmp_path / place)
         assert (tmp_path / place / "hieno" / "scaffold" / "hieno.yaml").is_file()
         assert not list((tmp_path / place / "hieno").glob("__pycache__/*.pyc.*"))
+
+
+def test_a_checkout_on_the_path_is_told_of_as_an_installation_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "Metadata-Version: 2.4\nName: hieno\nVersion: 7.0\n"
+    (tmp_path / "hieno.egg-info").mkdir()
+    (tmp_path / "hieno.egg-info" / "PKG-INFO").write_text(told, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with zipfile.ZipFile(wheel.write(tmp_path)) as made:
+        assert made.read("hieno-7.0.dist-info/METADATA").decode() == told
 
 
 def test_the_images_have_the_versions_that_are_tested_together() -> None:

@@ -46,7 +46,9 @@ def _package() -> Iterator[tuple[str, bytes]]:
 
 
 def _about(folder: str) -> Iterator[tuple[str, bytes]]:
-    told = metadata.distribution("hieno").read_text("METADATA") or ""
+    installed = metadata.distribution("hieno")
+    # A checkout on Python's path has the other one, from when it was last installed.
+    told = installed.read_text("METADATA") or installed.read_text("PKG-INFO") or ""
     yield f"{folder}/METADATA", told.encode()
     yield f"{folder}/WHEEL", WHEEL.encode()
 
