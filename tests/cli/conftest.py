@@ -14,8 +14,6 @@ import httpx
 import pytest
 from cli_running import HIENO, Run, run_here
 
-from hieno.ports import free_port
-
 
 @pytest.fixture(autouse=True)
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +48,6 @@ def is_up(url: str) -> bool:
 def server(tiny_model: Path) -> Iterator[str]:
     """The address at which `hieno serve` serves the tiny model."""
     command = [*HIENO, "serve", str(tiny_model), "--json", "--max-requests", "4"]
-    command += ["--port", str(free_port())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
