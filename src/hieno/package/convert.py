@@ -12,9 +12,9 @@ from pathlib import Path
 from hieno import environments
 from hieno.environments.gpu import gpu_of_vllm
 from hieno.errors import HienoError
-from hieno.files import published, read_manifest
+from hieno.files import changed_files, published, read_manifest
 from hieno.package.layout import ENGINES, engine_folder, weights_folder
-from hieno.processes import run_to_end
+from hieno.processes import python_module, run_to_end
 
 DIRECT = ("fp32", "int8")  # what the converter writes at once; the rest is made of its fp32
 
@@ -59,13 +59,24 @@ def convert_base(root: Path, *, engine: str, weights: str, say: Callable[[str], 
 
 
 def convert(
-    model_folder: Path, target: Path, *, engine: str, weights: str, say: Callable[[str], None]
+    model_folder: Path,
+    target: Path,
+    *,
+    engine: str,
+    weights: str,
+    say: Callable[[str], None],
+    base: Path | None = None,
 ) -> None:
-    """Write a model folder in an engine's own format into an existing, empty folder."""
+    """Write a model folder in an engine's own format into an existing, empty folder.
+
+    `base` is the root of what it was tuned from: if that is converted, its graph is used again.
+    """
     if engine != "openvino":
         raise HienoError(
             f"there is nothing to convert for {engine}", hint="set package.engine to auto"
         )
+    if weights == "fp32" and base and _laid_into(base, model_folder, target, engine):
+        return
     if weights in DIRECT:
         _run(_export(model_folder, target, weights), target, say)
         return
@@ -75,6 +86,29 @@ def convert(
         compress(whole, target, weights=weights, say=say)
     finally:
         shutil.rmtree(whole, ignore_errors=True)
+
+
+def _laid_into(base: Path, model_folder: Path, target: Path, engine: str) -> bool:
+    """Try to lay the weights into the base's own graph; tell whether that was possible."""
+    converted = engine_folder(base, engine, "fp32")
+    if converted is None or not _is_of(base, converted):
+        return False
+    folders = (weights_folder(base), converted, model_folder, target)
+    command = python_module("hieno.package.transplant", *map(str, folders))
+    done = run_to_end(command, environment=os.environ)
+    if done.returncode == 0:
+        return True
+    for path in target.iterdir():
+        path.unlink()
+    return False
+
+
+def _is_of(base: Path, converted: Path) -> bool:
+    """Tell whether a converted folder is whole, and made of the base as it is."""
+    manifest, model = read_manifest(converted), read_manifest(base)
+    if manifest is None or model is None or manifest.facts.get("model") != model.digest:
+        return False
+    return not any(changed_files(converted, manifest))
 
 
 def compress(source: Path, target: Path, *, weights: str, say: Callable[[str], None]) -> None:

@@ -51,7 +51,14 @@ def _convert(
     weights = layout.first_format(settings.weights)
     reporter.say("converting the weights for openvino")
     target = folder / layout.ENGINES / f"openvino-{weights}"
-    convert(folder / layout.MODEL, target, engine="openvino", weights=weights, say=reporter.say)
+    convert(
+        folder / layout.MODEL,
+        target,
+        engine="openvino",
+        weights=weights,
+        base=plan.input("base"),
+        say=reporter.say,
+    )
     if settings.weights != "auto":
         return {"weights": weights}
     chosen, seen = formats.settle(folder, _exam(plan, settings), reporter)
