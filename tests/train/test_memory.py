@@ -55,3 +55,22 @@ def test_a_longer_chat_needs_more_than_the_passes_say() -> None:
     short = fit(DEMO, LORA, dtype="float32", lengths=[4000], free=50 * 10**9).need
     long = fit(DEMO, LORA, dtype="float32", lengths=[8000], free=50 * 10**9).need
     assert long.activations > 1.9 * short.activations
+
+
+def test_states_of_frozen_layers_are_kept_where_nothing_else_has_to_give_way() -> None:
+    frozen = LORA.model_copy(update={"frozen_layers": 12})
+    kept = fit(DEMO, frozen, dtype="float32", lengths=[60] * 1000, free=20 * 10**9)
+    assert kept.keep_states
+    assert kept.need.states == 60_000 * 576 * 4
+    assert kept.need.total == sum(vars(kept.need).values())
+    for update in (
+        {"keep_states": False},
+        {"frozen_layers": 0},
+        {"epochs": 1},
+        {"checkpointing": True},
+    ):
+        other = frozen.model_copy(update=update)
+        assert not fit(DEMO, other, dtype="float32", lengths=[60], free=20 * 10**9).keep_states
+    many = fit(DEMO, frozen, dtype="float32", lengths=[60] * 200_000, free=20 * 10**9)
+    assert not many.keep_states
+    assert (many.need.states, many.changed) == (0, "")

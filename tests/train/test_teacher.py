@@ -15,6 +15,7 @@ from hieno.train.loop import fine_tune
 from hieno.train.loss import supervised_loss
 from hieno.train.model import causal, last_hidden, load
 from hieno.train.packing import IGNORED, NOBODY, pack
+from hieno.train.readings import Readings
 from hieno.train.teacher import with_teacher
 from hieno.train.trainer import trainer_of
 
@@ -48,8 +49,9 @@ def test_an_untouched_model_has_nothing_to_learn_from_itself(tiny_model: Path, s
     assert float(hidden.grad.abs().max()) < 1e-5
 
 
+@pytest.mark.parametrize("weight", [1.0, 3.0])
 def test_the_loss_is_divergence_where_there_is_a_teacher_and_cross_entropy_elsewhere(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, weight: float
 ) -> None:
     monkeypatch.setattr("hieno.train.loss.CHUNK", 4)
     torch.manual_seed(0)
@@ -59,7 +61,7 @@ def test_the_loss_is_divergence_where_there_is_a_teacher_and_cross_entropy_elsew
     labels[0, :3] = IGNORED
     teacher = torch.randn(1, 24, 8)
     teacher[0, ::2] = 0
-    loss = supervised_loss(hidden, head, labels, 7.0, teacher)
+    loss = supervised_loss(hidden, head, labels, 7.0, teacher, weight=weight)
     ours = torch.autograd.grad(loss, (hidden, head))
 
     scores = hidden[0, :-1] @ head.t()
@@ -68,7 +70,7 @@ def test_the_loss_is_divergence_where_there_is_a_teacher_and_cross_entropy_elsew
         predicted = scores[position - 1]
         if teacher[0, position].any():
             wanted = (teacher[0, position] @ head.detach().t()).log_softmax(-1)
-            expected = expected + kl_div(
+            expected = expected + weight * kl_div(
                 predicted.log_softmax(-1), wanted, log_target=True, reduction="sum"
             )
         else:
@@ -99,7 +101,7 @@ def drift(model: Path, folder: Path, replay_loss: str) -> float:
     rows, table = with_teacher(tuned, [], REPLAYED, dtype="float32", most=4096)
     tuned.load_adapter(folder / "adapter", "default")
     trainer: Any = trainer_of(
-        tuned, rows, settings, chosen, dtype="float32", work=work, teacher=table
+        tuned, rows, settings, chosen, dtype="float32", work=work, readings=Readings(table)
     )
     loss = trainer.mean_loss(rows)
     assert loss is not None

@@ -48,6 +48,7 @@ def _losses(
     from hieno.config import Train
     from hieno.machine import compute_dtype
     from hieno.train import kernels
+    from hieno.train.model import on_device, products
     from hieno.train.packing import pack, passes
 
     dtype = compute_dtype()
@@ -58,8 +59,8 @@ def _losses(
     sums, counts = torch.zeros(len(rows), dtype=torch.float64), torch.zeros(len(rows))
     done = 0
     for chats in passes(numbered, most=PASS_TOKENS):
-        packed = kernels.on_device(pack(chats, share_prefix=chosen.shares_prefix), model)
-        with torch.inference_mode(), kernels.products(model, dtype):
+        packed = on_device(pack(chats, share_prefix=chosen.shares_prefix), model)
+        with torch.inference_mode(), products(model, dtype):
             owners, losses = _token_losses(model, packed, chosen.loss)
         sums.index_add_(0, owners, losses.double())
         counts.index_add_(0, owners, torch.ones_like(losses))

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any  # transformers' objects have no types that mypy reads
 
@@ -81,6 +82,7 @@ def convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder.mkdir()
+    _parse_once()
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     _write_tokenizer(tokenizer, folder)
     model = AutoModelForCausalLM.from_pretrained(
@@ -91,6 +93,17 @@ def convert(gguf: Path, folder: Path) -> None:
     del weights["lm_head.weight"]
     save_file(fused(weights), folder / "model.safetensors", metadata={"format": "pt"})
     write_json(folder / "config.json", _config(model.config, tokenizer))
+
+
+def _parse_once() -> None:
+    """Keep what is parsed of a GGUF file: transformers asks for it three times, 8 s of Python each.
+
+    It holds for this process, which is the conversion's own.
+    """
+    import gguf
+
+    gguf.GGUFReader = lru_cache(maxsize=1)(gguf.GGUFReader)
+    gguf.get_tensor_name_map = cache(gguf.get_tensor_name_map)
 
 
 def fused(weights: dict[str, Tensor]) -> dict[str, Tensor]:

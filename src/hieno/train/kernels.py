@@ -20,8 +20,9 @@ from hieno.config import Train
 from hieno.errors import HienoError
 from hieno.train import attention, fused
 from hieno.train.loss import supervised_loss
-from hieno.train.model import causal, last_hidden
+from hieno.train.model import causal, last_hidden, on_device, products
 from hieno.train.packing import IGNORED, Row, pack
+from hieno.train.readings import Readings
 
 PROBE_CHATS = 3
 PROBE_TOKENS = 96  # of each chat
@@ -87,6 +88,21 @@ def proven(model: Any, rows: Sequence[Row], kernels: Kernels, *, dtype: str) -> 
     )
 
 
+def agree(
+    model: Any, rows: Sequence[Row], kernels: Kernels, readings: Readings, *, dtype: str
+) -> bool:
+    """Tell whether the states that were read lead to the losses that the whole model has."""
+    sample = nlargest(PROBE_CHATS, rows, key=lambda row: len(row["input_ids"]))
+    packed = on_device(pack(sample, share_prefix=kernels.shares_prefix), model)
+    count = max(1.0, float((packed["labels"] != IGNORED).sum()))
+    model.eval()
+    with torch.no_grad(), products(model, dtype):
+        whole, above = (
+            float(row_loss(model, packed, count, kernels.loss, read)) for read in (None, readings)
+        )
+    return abs(above - whole) <= TOLERANCE[dtype] * max(1.0, abs(whole))
+
+
 def one_by_one(model: Any, rows: Sequence[Row]) -> float:
     """Return the mean loss of chats that are read alone, by the model's own means."""
     plain = causal(model)
@@ -114,34 +130,21 @@ def use(model: Any, kernels: Kernels) -> None:
 
 
 def row_loss(
-    model: Any, row: dict[str, Any], count: float, loss: str, teacher: Tensor | None = None
+    model: Any, row: dict[str, Any], count: float, loss: str, readings: Readings | None = None
 ) -> Tensor:
     """Return the loss of a packed row, summed over supervised tokens, over `count`.
 
-    `row` is what `pack` makes, on the model's device; `teacher` the table that its pointers are
-    for.
+    `row` is what `pack` makes, on the model's device; `readings` is what its pointers are for.
     """
-    inputs = {name: value for name, value in row.items() if name not in ("labels", "teacher")}
-    labels, states = row["labels"], None
-    if teacher is not None and "teacher" in row:
-        states = teacher[row["teacher"]]
-    if loss == "chunked":
-        head = causal(model).get_output_embeddings().weight
-        return supervised_loss(last_hidden(model, inputs), head, labels, count, states)
-    logits = model(**inputs, use_cache=False).logits[0, :-1].float()
-    return _stock(logits, labels[0, 1:], causal(model), states) / count
-
-
-def on_device(row: dict[str, Any], model: Any) -> dict[str, Any]:
-    """Return a row with its tensors where the model is."""
-    device = causal(model).device
-    return {n: v.to(device) if isinstance(v, Tensor) else v for n, v in row.items()}
-
-
-def products(model: Any, dtype: str) -> torch.autocast:
-    """Return a context in which matrix products are in a type."""
-    device = causal(model).device.type
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == "bfloat16")
+    readings = readings or Readings()
+    labels, taught = row["labels"], readings.taught(row)
+    with readings.entered(model, row) as inputs:
+        if loss == "chunked":
+            head = causal(model).get_output_embeddings().weight
+            hidden = last_hidden(model, inputs)
+            return supervised_loss(hidden, head, labels, count, taught, weight=readings.weight)
+        logits = model(**inputs, use_cache=False).logits[0, :-1].float()
+    return _stock(logits, labels[0, 1:], causal(model), taught, readings.weight) / count
 
 
 def _probe(row: Row) -> Row:
@@ -151,7 +154,9 @@ def _probe(row: Row) -> Row:
     return {"input_ids": ids, "labels": [IGNORED] * half + ids[half:]}
 
 
-def _stock(logits: Tensor, labels: Tensor, model: Any, states: Tensor | None) -> Tensor:
+def _stock(
+    logits: Tensor, labels: Tensor, model: Any, states: Tensor | None, weight: float
+) -> Tensor:
     if states is None:
         return cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
     has_teacher = states[0, 1:].any(-1)
@@ -159,4 +164,4 @@ def _stock(logits: Tensor, labels: Tensor, model: Any, states: Tensor | None) ->
     with torch.no_grad():
         goal = model.get_output_embeddings()(states[0, 1:][has_teacher]).float().log_softmax(-1)
     divergence = kl_div(logits[has_teacher].log_softmax(-1), goal, log_target=True, reduction="sum")
-    return cross_entropy(logits, own, ignore_index=IGNORED, reduction="sum") + divergence
+    return cross_entropy(logits, own, ignore_index=IGNORED, reduction="sum") + weight * divergence

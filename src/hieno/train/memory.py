@@ -8,7 +8,7 @@ float32: 9,500 to 11,600 numbers a layer and token, as chats are 62 to 600 token
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any  # config.json
 
@@ -63,10 +63,11 @@ class Need:
     trained: int  # gradients, optimizer states, and an adapter's own weights
     activations: int
     logits: int
+    states: int = 0  # what frozen layers make of the chats, where it is kept
 
     @property
     def total(self) -> int:
-        return self.process + self.weights + self.trained + self.activations + self.logits
+        return sum(asdict(self).values())
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Fit:
 
     pass_tokens: int
     checkpointing: bool
+    keep_states: bool
     need: Need
     changed: str
 
@@ -125,8 +127,10 @@ def fit(shape: Shape, settings: Train, *, dtype: str, lengths: Sequence[int], fr
     """Choose the largest passes that fit into `free` bytes, and checkpointing where none does.
 
     `lengths` are those of the chats in tokens: a pass holds the longest at least, and no more than
-    a step. Raises `ConfigError` where even the smallest passes are too much.
+    a step. The states of frozen layers are kept where all else is as it was asked for. Raises
+    `ConfigError` where even the smallest passes are too much.
     """
+    states = _states(shape, settings, dtype=dtype, tokens=sum(lengths))
     step = sorted(lengths)[-settings.batch_size :]
     wanted = settings.pass_tokens
     sizes = [wanted, *(size for size in SMALLER_PASSES if size < wanted)]
@@ -136,13 +140,25 @@ def fit(shape: Shape, settings: Train, *, dtype: str, lengths: Sequence[int], fr
             wants = need(
                 shape, settings, dtype=dtype, pass_tokens=most, checkpointing=checkpointing
             )
+            changes = _changes(settings, size, checkpointing)
+            with_states = replace(wants, states=states)
+            if states and not changes and with_states.total <= SHARE * free:
+                return Fit(size, checkpointing, True, with_states, changes)
             if wants.total <= SHARE * free:
-                return Fit(size, checkpointing, wants, _changes(settings, size, checkpointing))
+                return Fit(size, checkpointing, False, wants, changes)
     raise ConfigError(
         f"train: this run needs about {wants.total / 1e9:.1f} GB of memory even in the smallest "
         f"passes, and {free / 1e9:.1f} GB are free",
         hint=_smaller(settings),
     )
+
+
+def _states(shape: Shape, settings: Train, *, dtype: str, tokens: int) -> int:
+    """Return the bytes of a vector for each token, where a run would look them up again."""
+    looked_up = settings.keep_states and settings.frozen_layers and settings.epochs > 1
+    if not looked_up or settings.checkpointing:
+        return 0
+    return tokens * shape.hidden * (2 if dtype == "bfloat16" else 4)
 
 
 def peak() -> int:

@@ -106,6 +106,30 @@ def last_hidden(model: Any, row: dict[str, Any]) -> Tensor:
         return model(**row, use_cache=False).logits  # type: ignore[no-any-return]
 
 
+def on_device(row: dict[str, Any], model: Any) -> dict[str, Any]:
+    """Return a row with its tensors where the model is."""
+    device = causal(model).device
+    return {n: v.to(device) if isinstance(v, Tensor) else v for n, v in row.items()}
+
+
+def products(model: Any, dtype: str) -> torch.autocast:
+    """Return a context in which matrix products are in a type."""
+    device = causal(model).device.type
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == "bfloat16")
+
+
+@contextmanager
+def layers_of(model: Any, part: slice) -> Iterator[None]:
+    """Let a model have only some of its layers; their names outside are as before."""
+    decoder = causal(model).get_decoder()
+    whole = decoder.layers
+    decoder.layers = whole[part]
+    try:
+        yield
+    finally:
+        decoder.layers = whole
+
+
 @contextmanager
 def _headless(model: Any) -> Iterator[None]:
     head = model.get_output_embeddings()

@@ -7,51 +7,74 @@ state depends only on what stands before it in its own chat.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any  # a collator's batches are untyped in transformers
 
 Row = dict[str, list[int]]  # a tokenised chat
 IGNORED = -100
 NOBODY = -1  # in a further column: a token that has nothing there
 SHORTEST_PREFIX = 8
+WHOLE = ("input_ids", "states")  # columns of every token, also of the first; others are of labels
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Which chats of a row share their first `length` tokens, and which stand for themselves."""
+
+    sharing: list[Row]
+    rest: list[Row]
+    length: int
+
+    def chats(self) -> Iterator[tuple[Row, int]]:
+        """Yield the chats as they are laid, each with how many of its tokens are laid already."""
+        yield from ((chat, self.length) for chat in self.sharing)
+        yield from ((chat, 0) for chat in self.rest)
+
+
+def arrange(chats: Sequence[Row], *, share_prefix: bool) -> Arrangement:
+    """Put the most chats that begin alike first."""
+    return _largest_group(chats) if share_prefix else Arrangement([], list(chats), 0)
 
 
 def pack(chats: Sequence[Row], *, share_prefix: bool) -> dict[str, Any]:
     """Return one row as tensors of shape (1, tokens), for the model and its attention.
 
-    Each chat is {"input_ids": [...], "labels": [...]} with -100 at unsupervised tokens; a further
-    column (such as that of `hieno.train.teacher`) is laid out like the labels.
+    Each chat is {"input_ids": [...], "labels": [...]} with -100 at unsupervised tokens. Of further
+    columns (see `hieno.train.readings`), `states` is laid out like the ids and others like the
+    labels.
     `cu_seq_lens_q` (int32, segments + 1) marks the segments. With a shared beginning, the first
     segment is that beginning and the `sharing` segments after it continue it.
     """
     import torch
 
-    sharing, rest, length = _largest_group(chats) if share_prefix else ([], list(chats), 0)
-    ids: list[int] = list(sharing[0]["input_ids"][:length]) if sharing else []
-    labels: list[int] = [IGNORED] * length
-    further = {name: [NOBODY] * length for name in chats[0] if name not in ("input_ids", "labels")}
+    arranged = arrange(chats, share_prefix=share_prefix)
+    length = arranged.length
+    columns: dict[str, list[int]] = {
+        name: list(values[:length]) if name in WHOLE else [_nothing(name)] * length
+        for name, values in (arranged.sharing or chats)[0].items()
+    }
     positions: list[int] = list(range(length))
     ends = [0, length] if length else [0]
-    for chat, start in [*((c, length) for c in sharing), *((c, 0) for c in rest)]:
-        ids += chat["input_ids"][start:]
-        # the token before it in the row is another chat's, so nothing predicts the first one
-        labels += [IGNORED, *chat["labels"][start + 1 :]]
-        for name, column in further.items():
-            column += [NOBODY, *chat[name][start + 1 :]]
+    for chat, start in arranged.chats():
+        for name, column in columns.items():
+            if name in WHOLE:
+                column += chat[name][start:]
+            else:
+                # the token before it in the row is another chat's: nothing predicts the first one
+                column += [_nothing(name), *chat[name][start + 1 :]]
         positions += range(start, len(chat["input_ids"]))
-        ends.append(len(ids))
+        ends.append(len(positions))
     bounds = torch.tensor(ends, dtype=torch.int32)
     longest = int(bounds.diff().max())
     return {
-        "input_ids": torch.tensor([ids]),
-        "labels": torch.tensor([labels]),
+        **{name: torch.tensor([column]) for name, column in columns.items()},
         "position_ids": torch.tensor([positions]),
         "cu_seq_lens_q": bounds,
         "cu_seq_lens_k": bounds,
         "max_length_q": longest,
         "max_length_k": longest,
-        **{name: torch.tensor([column]) for name, column in further.items()},
-        **(_for_our_attention(bounds.diff().tolist(), len(sharing)) if share_prefix else {}),
+        **(_for_our_attention(bounds.diff().tolist(), arranged) if share_prefix else {}),
     }
 
 
@@ -90,11 +113,11 @@ def share(chats: Sequence[Row], *, rank: int, of: int) -> list[Row]:
         tokens[least] += len(chat["input_ids"])
     if shares[rank]:
         return shares[rank]
-    nothing = {"labels": IGNORED, "teacher": NOBODY}
     return [
         {
-            name: [nothing[name]] * len(values) if name in nothing else values[:SHORTEST_PREFIX]
+            name: begin if name in WHOLE else [_nothing(name)] * len(begin)
             for name, values in chats[0].items()
+            for begin in [values[:SHORTEST_PREFIX]]
         }
     ]
 
@@ -111,22 +134,26 @@ def common_prefix(chats: Sequence[Row]) -> int:
     return shared if shared >= SHORTEST_PREFIX else 0
 
 
-def _largest_group(chats: Sequence[Row]) -> tuple[list[Row], list[Row], int]:
-    """Return the most chats that begin alike, the others, and the length of that beginning."""
+def _largest_group(chats: Sequence[Row]) -> Arrangement:
     groups: dict[tuple[int, ...], list[Row]] = {}
     for chat in chats:
         groups.setdefault(tuple(chat["input_ids"][:SHORTEST_PREFIX]), []).append(chat)
     largest = max(groups.values(), key=len)
     length = common_prefix(largest)
     if not length:
-        return [], list(chats), 0
+        return Arrangement([], list(chats), 0)
     rest = [chat for group in groups.values() if group is not largest for chat in group]
-    return largest, rest, length
+    return Arrangement(largest, rest, length)
 
 
-def _for_our_attention(lengths: list[int], sharing: int) -> dict[str, Any]:
+def _nothing(name: str) -> int:
+    return IGNORED if name == "labels" else NOBODY
+
+
+def _for_our_attention(lengths: list[int], arranged: Arrangement) -> dict[str, Any]:
     from hieno.train.attention import layout
 
+    sharing = len(arranged.sharing)
     return {"sharing": sharing, "documents": layout(lengths, sharing)}
 
 

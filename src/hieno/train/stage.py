@@ -149,7 +149,7 @@ def open_run(plan: StagePlan, work: Path) -> Opened:
     )
     replayed = spread(replayed, settings.replay_share)
     settled = _settle(settings, model_folder, [*train, *replayed, *test], work)
-    divided = {"pass_tokens": settled["pass_tokens"], "checkpointing": settled["checkpointing"]}
+    divided = {name: settled[name] for name in ("pass_tokens", "checkpointing", "keep_states")}
     return Opened(
         model_folder=model_folder,
         train=train,
@@ -207,6 +207,8 @@ def _settle(settings: Train, model_folder: Path, rows: Sequence[Row], work: Path
         "processes": processes,
         "pass_tokens": fitted.pass_tokens,
         "checkpointing": fitted.checkpointing,
+        # several processes would each read all chats
+        "keep_states": fitted.keep_states and processes == 1,
         "changed": fitted.changed,
         "memory": {**asdict(fitted.need), "total": fitted.need.total},
     }

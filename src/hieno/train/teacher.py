@@ -14,9 +14,9 @@ from typing import Any  # models are untyped in transformers
 import torch
 from torch import Tensor
 
-from hieno.train.kernels import on_device, products
-from hieno.train.model import last_hidden, untuned
+from hieno.train.model import last_hidden, on_device, products, untuned
 from hieno.train.packing import IGNORED, NOBODY, Row, pack, passes
+from hieno.train.readings import Readings
 
 
 def with_teacher(
@@ -26,6 +26,7 @@ def with_teacher(
     *,
     dtype: str,
     most: int,
+    readings: Readings | None = None,
 ) -> tuple[list[Row], Tensor]:
     """Return all rows with a column `teacher`, and the table that it points into.
 
@@ -41,7 +42,8 @@ def with_teacher(
         for chats in passes(replayed, most=most):
             row = on_device(pack(chats, share_prefix=False), model)
             supervised = row.pop("labels")[0, 1:] != IGNORED
-            states.append(last_hidden(model, row)[0, :-1][supervised])
+            with (readings or Readings()).entered(model, row) as inputs:
+                states.append(last_hidden(model, inputs)[0, :-1][supervised])
             for chat in chats:
                 pointers = [NOBODY]  # nothing predicts the first token
                 for label in chat["labels"][1:]:

@@ -17,7 +17,9 @@ from trl import SFTConfig, SFTTrainer
 from hieno.config import Train
 from hieno.train import group
 from hieno.train.kernels import Kernels, row_loss
+from hieno.train.order import Order
 from hieno.train.packing import IGNORED, Row, pack, passes, share
+from hieno.train.readings import Readings
 
 
 def trainer_of(
@@ -28,12 +30,13 @@ def trainer_of(
     *,
     dtype: str,
     work: Path,
-    teacher: Tensor | None = None,
+    order: Order | None = None,
+    readings: Readings | None = None,
 ) -> SFTTrainer:
     """Return TRL's trainer for tokenised chats, with our packing and loss.
 
-    `teacher` is the table that the rows' column `teacher` points into. It saves nothing by
-    itself: a callback says when.
+    `readings` is what columns of the rows point into; without an order, each epoch learns every
+    row. It saves nothing by itself: a callback says when.
     """
     from datasets import Dataset
 
@@ -69,7 +72,8 @@ def trainer_of(
     )
     return _Trainer(
         kernels=kernels,
-        teacher=teacher,
+        order=order or Order(len(rows), 0, each_epoch=0, seed=settings.seed),
+        readings=readings or Readings(),
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(list(rows)),
@@ -95,10 +99,15 @@ def step_of(chats: Sequence[Row], *, kernels: Kernels, most: int) -> dict[str, A
 class _Trainer(SFTTrainer):  # type: ignore[misc]  # transformers is untyped here
     """TRL's trainer with a step of our own: several passes, one update (its extension points)."""
 
-    def __init__(self, *, kernels: Kernels, teacher: Tensor | None, **settings: Any) -> None:
+    def __init__(
+        self, *, kernels: Kernels, order: Order, readings: Readings, **settings: Any
+    ) -> None:
         super().__init__(**settings)
-        self._kernels = kernels
-        self._teacher = None if teacher is None else teacher.to(self.args.device)
+        self._kernels, self._order = kernels, order
+        self._readings = readings.on(self.args.device)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Order:
+        return self._order
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
@@ -144,4 +153,4 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]  # transformers is untyped her
     def _row_loss(self, model: Any, row: dict[str, Any], count: float) -> Tensor:
         # accelerate wraps the outer forward only: the head's products are outside of it
         with self.accelerator.autocast():
-            return row_loss(model, row, count, self._kernels.loss, self._teacher)
+            return row_loss(model, row, count, self._kernels.loss, self._readings)
