@@ -13,7 +13,6 @@ import torch
 from test_loop import ROWS, SETTINGS, Silent, train, weights
 from test_teacher import REPLAYED
 
-from hieno.config import Train
 from hieno.train import kernels, loop
 from hieno.train.kernels import Kernels, row_loss
 from hieno.train.model import causal, load
@@ -128,22 +127,3 @@ def test_a_killed_run_that_keeps_states_ends_in_the_same_weights(
     outcome = train(tiny_model, tmp_path / "killed", settings=HALF)
     assert outcome.resumed_from > 0
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
-
-
-def test_replayed_answers_that_are_visited_less_often_count_for_more(
-    tiny_model: Path, tmp_path: Path
-) -> None:
-    settings = Train(**{**HALF.model_dump(), "replay_visits": 2, "batch_size": 4})
-    prepared = loop.prepare(
-        tiny_model,
-        ROWS[:6],
-        settings,
-        replayed=REPLAYED[:4],
-        dtype="float32",
-        work=tmp_path,
-        reporter=Silent(),
-    )
-    assert prepared.each_epoch == 6 + 2
-    assert prepared.trainer._readings.weight == 2.0
-    prepared.trainer.train()
-    assert prepared.trainer.state.global_step == 8

@@ -108,13 +108,6 @@ class Train(Section):
     replay_share: float = Field(
         1.0, ge=0, le=1, description="share of the replayed answers that is mixed in"
     )
-    replay_visits: float = Field(
-        0,
-        ge=0,
-        le=1000,
-        description="how often each replayed answer is learnt in the whole run; it counts for more "
-        "then, so that all weigh the same. 0: once an epoch",
-    )
     weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled weight decay")
     gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     seed: int = Field(0, ge=0, description="seed of the initial adapter and of the order of chats")
@@ -171,12 +164,6 @@ class Train(Section):
     def _only_adapters_leave_layers_out(self) -> Self:
         if self.frozen_layers and self.method == "full":
             raise ValueError("frozen_layers is for adapters: the method full tunes every layer")
-        return self
-
-    @model_validator(mode="after")
-    def _words_are_learnt_each_epoch(self) -> Self:
-        if self.replay_visits and self.replay_loss == "words":
-            raise ValueError("replay_visits needs replay_loss: distribution, which can be weighed")
         return self
 
     @model_validator(mode="after")

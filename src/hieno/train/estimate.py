@@ -61,13 +61,9 @@ def _publish(
     plan: StagePlan, opened: Opened, prepared: Prepared, per_step: float, peak: int
 ) -> None:
     settings, rows = opened.settings, prepared.rows
-    each_epoch = prepared.each_epoch
-    steps = count_steps(each_epoch, batch_size=settings.batch_size, epochs=settings.epochs).total
-    seconds = per_step * each_epoch * settings.epochs / settings.batch_size
-    lengths = [len(row["input_ids"]) for row in rows]
-    tokens, chats = sum(lengths), len(opened.train)
-    visited = (each_epoch - chats) / max(1, len(rows) - chats)  # of the replayed ones
-    learnt = (sum(lengths[:chats]) + visited * sum(lengths[chats:])) * settings.epochs
+    steps = count_steps(len(rows), batch_size=settings.batch_size, epochs=settings.epochs).total
+    seconds = per_step * len(rows) * settings.epochs / settings.batch_size
+    tokens = sum(len(row["input_ids"]) for row in rows)
     with published(Path(plan.output), kind="estimate", key=plan.key) as (_, facts):
         facts.update(
             {
@@ -76,7 +72,7 @@ def _publish(
                 "supervised": sum(label != IGNORED for row in rows for label in row["labels"]),
                 "steps": steps,
                 "seconds": round(seconds, 1),
-                "tokens_per_second": round(learnt / seconds, 1),
+                "tokens_per_second": round(tokens * settings.epochs / seconds, 1),
                 "dtype": opened.dtype,
                 "processes": opened.processes,
                 "kernels": str(prepared.kernels),

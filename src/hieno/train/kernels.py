@@ -141,10 +141,9 @@ def row_loss(
     with readings.entered(model, row) as inputs:
         if loss == "chunked":
             head = causal(model).get_output_embeddings().weight
-            hidden = last_hidden(model, inputs)
-            return supervised_loss(hidden, head, labels, count, taught, weight=readings.weight)
+            return supervised_loss(last_hidden(model, inputs), head, labels, count, taught)
         logits = model(**inputs, use_cache=False).logits[0, :-1].float()
-    return _stock(logits, labels[0, 1:], causal(model), taught, readings.weight) / count
+    return _stock(logits, labels[0, 1:], causal(model), taught) / count
 
 
 def _probe(row: Row) -> Row:
@@ -154,9 +153,7 @@ def _probe(row: Row) -> Row:
     return {"input_ids": ids, "labels": [IGNORED] * half + ids[half:]}
 
 
-def _stock(
-    logits: Tensor, labels: Tensor, model: Any, states: Tensor | None, weight: float
-) -> Tensor:
+def _stock(logits: Tensor, labels: Tensor, model: Any, states: Tensor | None) -> Tensor:
     if states is None:
         return cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
     has_teacher = states[0, 1:].any(-1)
@@ -164,4 +161,4 @@ def _stock(
     with torch.no_grad():
         goal = model.get_output_embeddings()(states[0, 1:][has_teacher]).float().log_softmax(-1)
     divergence = kl_div(logits[has_teacher].log_softmax(-1), goal, log_target=True, reduction="sum")
-    return cross_entropy(logits, own, ignore_index=IGNORED, reduction="sum") + weight * divergence
+    return cross_entropy(logits, own, ignore_index=IGNORED, reduction="sum") + divergence

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any  # trainers are untyped in transformers
 
@@ -13,11 +14,10 @@ from hieno.reporting import Reporter
 from hieno.train import checkpoints, group, kernels, memory
 from hieno.train.kernels import Kernels
 from hieno.train.model import load
-from hieno.train.order import Order
 from hieno.train.packing import Row
 from hieno.train.readings import Readings, can_begin_above, read_states
 from hieno.train.samples import SAMPLES, Questions, sampler
-from hieno.train.steps import count_steps, replayed_each_epoch
+from hieno.train.steps import count_steps
 from hieno.train.teacher import with_teacher
 from hieno.train.trainer import trainer_of
 from hieno.train.watch import BEST, METRICS, Watch, held_out_losses, rewind
@@ -43,7 +43,6 @@ class Prepared:
     trainer: Any
     rows: list[Row]  # chats to learn, and replayed answers behind them
     test: list[Row]
-    each_epoch: int  # rows that an epoch learns
     kernels: Kernels
 
 
@@ -78,7 +77,7 @@ def fine_tune(
         reporter=reporter,
     )
     trainer, test = prepared.trainer, prepared.test
-    steps = count_steps(prepared.each_epoch, batch_size=settings.batch_size, epochs=settings.epochs)
+    steps = count_steps(len(prepared.rows), batch_size=settings.batch_size, epochs=settings.epochs)
     base = trainer.mean_loss(test)
     checkpoint = group.by_leader(lambda: _go_back(work))
     step = checkpoints.step_of(checkpoint) if checkpoint else 0
@@ -150,53 +149,39 @@ def prepare(
     chosen = kernels.wanted(settings)
     model = load(model_folder, settings, dtype=dtype, attention=chosen.attention)
     chosen = kernels.proven(model, train, chosen, dtype=dtype)
-    rows, test, readings = _read(model, train, replayed, test, settings, chosen, dtype=dtype)
+    (train, replayed, test), readings = _with_states(
+        model, (train, replayed, test), settings, chosen, dtype=dtype
+    )
+    rows = [*train, *replayed]
+    if replayed and settings.replay_loss == "distribution":
+        rows, teacher = with_teacher(
+            model, train, replayed, dtype=dtype, most=settings.pass_tokens, readings=readings
+        )
+        readings = replace(readings, teacher=teacher)
     if group.leads():
         read = f", {readings.layers} frozen layers read once" if readings.layers else ""
         reporter.say(f"matrix products in {dtype}, {chosen}{read}{_together()}")
-    visited = _visited(len(replayed), settings)
-    order = Order(len(train), len(replayed), each_epoch=visited, seed=settings.seed)
-    trainer = trainer_of(
-        model, rows, settings, chosen, dtype=dtype, work=work, order=order, readings=readings
+    trainer = trainer_of(model, rows, settings, chosen, dtype=dtype, work=work, readings=readings)
+    return Prepared(trainer, rows, list(test), chosen)
+
+
+def _with_states(
+    model: Any, parts: Sequence[Sequence[Row]], settings: Train, chosen: Kernels, *, dtype: str
+) -> tuple[Sequence[Sequence[Row]], Readings]:
+    """Return the parts with their states below the adapters, or as they are where none are kept."""
+    layers = settings.frozen_layers
+    if not settings.keep_states or not can_begin_above(model, layers):
+        return parts, Readings()
+    rows, states = read_states(
+        model,
+        list(chain(*parts)),
+        layers,
+        dtype=dtype,
+        most=settings.pass_tokens,
+        share_prefix=chosen.shares_prefix,
     )
-    return Prepared(trainer, rows, test, len(order), chosen)
-
-
-def _visited(replayed: int, settings: Train) -> int:
-    return replayed_each_epoch(replayed, visits=settings.replay_visits, epochs=settings.epochs)
-
-
-def _read(
-    model: Any,
-    train: Sequence[Row],
-    replayed: Sequence[Row],
-    test: Sequence[Row],
-    settings: Train,
-    chosen: Kernels,
-    *,
-    dtype: str,
-) -> tuple[list[Row], list[Row], Readings]:
-    """Return the rows to learn, the held-out ones, and what they point into."""
-    rows, readings = [*train, *replayed, *test], Readings()
-    if settings.keep_states and can_begin_above(model, settings.frozen_layers):
-        pointing, states = read_states(
-            model,
-            rows,
-            settings.frozen_layers,
-            dtype=dtype,
-            most=settings.pass_tokens,
-            share_prefix=chosen.shares_prefix,
-        )
-        found = Readings(states=states, layers=settings.frozen_layers)
-        if kernels.agree(model, pointing, chosen, found, dtype=dtype):
-            rows, readings = pointing, found
-    ends = len(train), len(train) + len(replayed)
-    train, replayed, test = rows[: ends[0]], rows[ends[0] : ends[1]], rows[ends[1] :]
-    learnt = [*train, *replayed]
-    if replayed and settings.replay_loss == "distribution":
-        learnt, teacher = with_teacher(
-            model, train, replayed, dtype=dtype, most=settings.pass_tokens, readings=readings
-        )
-        weight = len(replayed) / _visited(len(replayed), settings)
-        readings = replace(readings, teacher=teacher, weight=weight)
-    return learnt, test, readings
+    readings = Readings(states=states, layers=layers)
+    if not kernels.agree(model, rows, chosen, readings, dtype=dtype):
+        return parts, Readings()
+    unread = iter(rows)
+    return [list(islice(unread, len(part))) for part in parts], readings

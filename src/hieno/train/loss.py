@@ -18,18 +18,12 @@ CHUNK = 1024  # positions whose logits exist at the same time
 
 
 def supervised_loss(
-    hidden: Tensor,
-    head: Tensor,
-    labels: Tensor,
-    count: float,
-    teacher: Tensor | None = None,
-    *,
-    weight: float = 1.0,
+    hidden: Tensor, head: Tensor, labels: Tensor, count: float, teacher: Tensor | None = None
 ) -> Tensor:
     """Return the summed loss of the next token over supervised positions, over `count`.
 
-    It is the cross-entropy with the label; where a teacher's hidden state is given, it is `weight`
-    times the Kullback-Leibler divergence from the teacher's distribution (Hinton et al. 2015,
+    It is the cross-entropy with the label; where a teacher's hidden state is given, it is the
+    Kullback-Leibler divergence from the teacher's distribution (Hinton et al. 2015,
     arXiv:1503.02531, at temperature 1). Shapes: hidden (1, tokens, width), head (vocabulary,
     width), labels (1, tokens) with -100 where nothing is learnt, teacher (1, tokens, width):
     the state that predicts the token there, zeros where there is none.
@@ -41,7 +35,7 @@ def supervised_loss(
         has_teacher = teacher[0, 1:][chosen].any(-1)
         chosen = torch.cat([chosen[~has_teacher], chosen[has_teacher]])
         taught = teacher[0, 1:][chosen[len(chosen) - int(has_teacher.sum()) :]]
-    return _ChunkedLoss.apply(hidden[0, chosen], head, targets[chosen], count, taught, weight)  # type: ignore[no-any-return,no-untyped-call]
+    return _ChunkedLoss.apply(hidden[0, chosen], head, targets[chosen], count, taught)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _ChunkedLoss(torch.autograd.Function):
@@ -58,12 +52,11 @@ class _ChunkedLoss(torch.autograd.Function):
         targets: Tensor,
         count: float,
         teacher: Tensor | None,
-        weight: float,
     ) -> Tensor:
         device = hidden.device.type
         autocast = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if autocast else hidden.dtype
-        matrix = head.to(dtype)
+        weight = head.to(dtype)
         need_hidden, need_head = ctx.needs_input_grad[:2]
         d_hidden = torch.empty_like(hidden) if need_hidden else None
         d_head = torch.zeros_like(head, dtype=torch.float32) if need_head else None
@@ -71,16 +64,16 @@ class _ChunkedLoss(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             for rows, states in _chunks(len(hidden), teacher):
                 h = hidden[rows].to(dtype)
-                log_p = _log_softmax(h @ matrix.t())
+                log_p = _log_softmax(h @ weight.t())
                 if states is None:
                     part, slope = _cross_entropy(log_p, targets[rows, None])
                 else:
-                    log_q = _log_softmax(states.to(dtype) @ matrix.t())
-                    part, slope = _divergence(log_p, log_q, weight)
+                    log_q = _log_softmax(states.to(dtype) @ weight.t())
+                    part, slope = _divergence(log_p, log_q)
                 loss += part
                 slope = slope.div_(count).to(dtype)
                 if d_hidden is not None:
-                    d_hidden[rows] = slope @ matrix
+                    d_hidden[rows] = slope @ weight
                 if d_head is not None:
                     d_head += (slope.t() @ h).float()
         ctx.gradients = (d_hidden, None if d_head is None else d_head.to(head.dtype))
@@ -92,7 +85,7 @@ class _ChunkedLoss(torch.autograd.Function):
         return (
             None if d_hidden is None else d_hidden * upstream.to(d_hidden.dtype),
             None if d_head is None else d_head * upstream.to(d_head.dtype),
-            *[None] * 4,
+            *[None] * 3,
         )
 
 
@@ -118,8 +111,8 @@ def _cross_entropy(log_p: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return loss, log_p.exp_().scatter_add_(1, targets, minus_one)
 
 
-def _divergence(log_p: Tensor, log_q: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-    """Return the weighted sum of KL(q || p) and its gradient at the logits of p; uses up both."""
+def _divergence(log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the summed KL(q || p) and its gradient at the logits of p; both are used up."""
     q = log_q.exp()
     loss = (log_q.sub_(log_p).mul_(q)).sum()
-    return loss * weight, log_p.exp_().sub_(q).mul_(weight)
+    return loss, log_p.exp_().sub_(q)

@@ -26,14 +26,12 @@ COLUMNS = ("states", "teacher")
 class Readings:
     """Tables of shape (tokens, width), where there are any.
 
-    `layers` is how many layers the states have been through, and `weight` how much the divergence
-    from the teacher counts.
+    `layers` is how many layers the states have been through.
     """
 
     teacher: Tensor | None = None
     states: Tensor | None = None
     layers: int = 0
-    weight: float = 1.0
 
     def on(self, device: torch.device) -> Readings:
         """Return the same with the tables on a device."""

@@ -17,7 +17,6 @@ from trl import SFTConfig, SFTTrainer
 from hieno.config import Train
 from hieno.train import group
 from hieno.train.kernels import Kernels, row_loss
-from hieno.train.order import Order
 from hieno.train.packing import IGNORED, Row, pack, passes, share
 from hieno.train.readings import Readings
 
@@ -30,13 +29,12 @@ def trainer_of(
     *,
     dtype: str,
     work: Path,
-    order: Order | None = None,
     readings: Readings | None = None,
 ) -> SFTTrainer:
     """Return TRL's trainer for tokenised chats, with our packing and loss.
 
-    `readings` is what columns of the rows point into; without an order, each epoch learns every
-    row. It saves nothing by itself: a callback says when.
+    `readings` is what columns of the rows point into. It saves nothing by itself: a callback says
+    when.
     """
     from datasets import Dataset
 
@@ -72,7 +70,6 @@ def trainer_of(
     )
     return _Trainer(
         kernels=kernels,
-        order=order or Order(len(rows), 0, each_epoch=0, seed=settings.seed),
         readings=readings or Readings(),
         model=model,
         args=arguments,
@@ -99,15 +96,10 @@ def step_of(chats: Sequence[Row], *, kernels: Kernels, most: int) -> dict[str, A
 class _Trainer(SFTTrainer):  # type: ignore[misc]  # transformers is untyped here
     """TRL's trainer with a step of our own: several passes, one update (its extension points)."""
 
-    def __init__(
-        self, *, kernels: Kernels, order: Order, readings: Readings, **settings: Any
-    ) -> None:
+    def __init__(self, *, kernels: Kernels, readings: Readings, **settings: Any) -> None:
         super().__init__(**settings)
-        self._kernels, self._order = kernels, order
+        self._kernels = kernels
         self._readings = readings.on(self.args.device)
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Order:
-        return self._order
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
