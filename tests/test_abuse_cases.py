@@ -22,6 +22,7 @@ CONTAINER = "serve/test_serve_abuse.py"
 OPENAI = "serve/test_serve_openai.py"
 PROCESS = "serve/test_serve_process.py"
 FAULTS = "serve/test_serve_faults.py"
+DESCRIPTION = "peers/test_peers_schemathesis.py"
 MODELS = "models/test_models_local.py"
 HUB = "models/test_models_hub.py"
 ROWS = "data/test_checks.py"
@@ -32,6 +33,7 @@ CASES: dict[int, tuple[str, list[str]]] = {
         [
             f"{CONTRACT}::test_missing_key_reads_like_a_wrong_one",
             f"{CONTRACT}::test_every_route_but_health_and_the_page_needs_a_key",
+            f"{DESCRIPTION}::test_a_server_does_what_its_description_says",
         ],
     ),
     2: (
@@ -261,6 +263,7 @@ CASES: dict[int, tuple[str, list[str]]] = {
     34: (
         "what refusals tell",
         [
+            f"{DESCRIPTION}::test_a_server_does_what_its_description_says",
             f"{GATEWAY}::test_refusals_tell_nothing_about_the_machine",
             f"{CONTAINER}::test_refusals_tell_nothing_about_the_machine",
             f"{FAULTS}::test_an_unexpected_error_shows_neither_its_words_nor_a_prompt",

@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from hieno.endpoint import control
+from hieno.endpoint.state import DeploymentSpec
 from hieno.ports import free_port
 from hieno.processes import python_module
 
@@ -36,12 +38,40 @@ def container(
         yield Container(f"{url}/v1", constrains=tiny_package is not None)
 
 
+@dataclass(frozen=True)
+class Layer:
+    """Where one of our two servers answers, and with which headers."""
+
+    url: str
+    headers: dict[str, str]
+
+
 @pytest.fixture(scope="module")
-def short_answers(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a container whose answers have a few tokens at most."""
+def layers(
+    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Layer]]:
+    """A container whose answers have a few tokens at most, and the gateway before it."""
+    folder = tmp_path_factory.mktemp("layers") / "peer"
+    command = python_module("hieno.serve", str(tiny_model), "--port", "{port}", "--name", "peer")
     flags = ("--engine", "transformers", "--max-new-tokens", "4")
-    with serving(tiny_model, tmp_path_factory.mktemp("short"), *flags) as url:
-        yield url
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        status = control.deploy(
+            folder,
+            DeploymentSpec("1", (*command, *flags)),
+            port=free_port(),
+            wait=300,
+            say=print,
+        )
+    try:
+        port = status.deployments["blue"].instances[0].port
+        key = control.keys(folder).primary.get_secret_value()
+        yield {
+            "container": Layer(f"http://127.0.0.1:{port}", {}),
+            "gateway": Layer(status.url, {"Authorization": f"Bearer {key}"}),
+        }
+    finally:
+        control.down(folder)
 
 
 @contextmanager
