@@ -1,11 +1,12 @@
-"""Every call that was made and how it was answered, in memory and in a file."""
+"""Every call that was made and how it was answered, in a file."""
 
 from __future__ import annotations
 
 import json
 import re
 import threading
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any  # Any: bodies are JSON
 
@@ -29,29 +30,43 @@ class Exchange:
     fault: str = ""  # the fault that answered instead of the service
 
 
-@dataclass
 class Trace:
-    """The exchanges of one run, in the order in which they ended."""
+    """The exchanges of one run, in the order in which they ended; a long run fills no memory."""
 
-    file: Path
-    exchanges: list[Exchange] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)  # connections to names that are not Azure's
-
-    def __post_init__(self) -> None:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.refused: list[str] = []  # connections to names that are not Azure's
+        self._kinds: set[str] = set()
         self._lock = threading.Lock()
-        self._stream = self.file.open("a", encoding="utf-8")
+        self._stream = file.open("ab")
+        self._began = self._ends = self._stream.tell()  # an earlier run may have used the folder
 
     def add(self, exchange: Exchange) -> None:
         """Keep an exchange."""
         with self._lock:
-            self.exchanges.append(exchange)
+            self._kinds.add(_kind(exchange))
             if not self._stream.closed:
-                self._stream.write(json.dumps(asdict(exchange)) + "\n")
+                self._ends += self._stream.write(json.dumps(asdict(exchange)).encode() + b"\n")
                 self._stream.flush()
+
+    def read(self) -> Iterator[Exchange]:
+        """Yield the exchanges that there have been until now."""
+        with self._lock:
+            ends = self._ends
+        with self.file.open("rb") as stream:
+            stream.seek(self._began)
+            while stream.tell() < ends:
+                yield Exchange(**json.loads(stream.readline()))
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """All of them at once."""
+        return list(self.read())
 
     def calls(self) -> list[str]:
         """Return each kind of call once, sorted, without what differs from run to run."""
-        return sorted({_kind(exchange) for exchange in list(self.exchanges)})
+        with self._lock:
+            return sorted(self._kinds)
 
     def close(self) -> None:
         """Close the file."""

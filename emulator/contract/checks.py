@@ -42,7 +42,7 @@ class Deviation:
 
 def deviations(cloud: Cloud) -> list[Deviation]:
     """Return every deviation once, without those that are allowed. Nothing where no types are."""
-    found = {one for exchange in list(cloud.trace.exchanges) for one in check_exchange(exchange)}
+    found = {one for exchange in cloud.trace.read() for one in check_exchange(exchange)}
     for one in list(cloud.templated):
         sent = {**one.sent, "name": one.id.name}
         found |= set(_check("TEMPLATE", one.id.type, one.version, "request", sent))
@@ -52,7 +52,7 @@ def deviations(cloud: Cloud) -> list[Deviation]:
 
 def checked(cloud: Cloud) -> int:
     """Return how many calls had a published type to be held against."""
-    return sum(_is_typed(exchange) for exchange in list(cloud.trace.exchanges))
+    return sum(_is_typed(exchange) for exchange in cloud.trace.read())
 
 
 def check_exchange(exchange: Exchange) -> Iterator[Deviation]:
