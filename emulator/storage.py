@@ -26,6 +26,7 @@ from emulator.arm.errors import ArmError
 from emulator.arm.kinds import Kind
 from emulator.arm.resources import Resource
 from emulator.ports import free_port, listens
+from hieno import keeper
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
@@ -180,7 +181,7 @@ class _Token:
 
 
 class Storage:
-    """The storage accounts of one run."""
+    """The storage accounts of one run; their servers end with this process however it ends."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -207,8 +208,7 @@ class Storage:
         self._accounts.pop(name, None)
         server = self._servers.pop(name, None)
         if server is not None:
-            server.terminate()
-            server.wait(10)
+            keeper.release(server)
 
     def _start(self, name: str) -> Account:
         folder = self._cloud.folder / "storage" / name
@@ -231,16 +231,15 @@ class Storage:
             **os.environ,
             "AZURITE_ACCOUNTS": f"{name}:{account.key}",
         }
-        with (folder / "azurite.log").open("wb") as log:
-            server = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
+        log = folder / "azurite.log"
+        log.touch()
+        server = keeper.hold(command, environment=environment, folder=folder, log=log)
         self._servers[name] = server
         self._cloud.closing.callback(self.close, name)
         deadline = time.monotonic() + _STARTS_WITHIN
         while not listens(account.port):
             if server.poll() is not None or time.monotonic() > deadline:
-                said = (folder / "azurite.log").read_text(encoding="utf-8", errors="replace")
+                said = log.read_text(encoding="utf-8", errors="replace")
                 raise NoAzurite(f"Azurite did not start: {said.strip()[-500:]}")
             time.sleep(0.05)
         return account

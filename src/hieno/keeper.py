@@ -70,16 +70,23 @@ async def started(command: Sequence[str], *, log: Path) -> AsyncIterator[Kept]:
         await asyncio.to_thread(processes.stop, container, grace=GRACE)
 
 
-def hold(command: Sequence[str], *, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a server that ends with this process; what it prints goes to this one's stderr.
+def hold(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    log: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a server that ends with this process; it prints to `log`, or to this one's stderr.
 
     The process returned is the keeper, which ends when the server does; `release` ends both.
     """
     return subprocess.Popen(
-        processes.python_module(__name__, _INHERITED, *command),
+        processes.python_module(__name__, str(log) if log else _INHERITED, *command),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         env=dict(environment),
+        cwd=folder,
     )
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ground
+import psutil
 import pytest
 from ground import emulated
 
@@ -18,6 +23,7 @@ from emulator.settings import Settings
 if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient
 
+ROOT = Path(__file__).parents[2]
 READER, CONTRIBUTOR = "Storage Blob Data Reader", "Storage Blob Data Contributor"
 
 
@@ -144,3 +150,24 @@ def test_a_large_blob_comes_back_as_it_was_sent(
     blob = blobs.get_blob_client("azureml", "a folder/große Datei.bin")
     blob.upload_blob(content, overwrite=True, max_concurrency=2)
     assert blob.download_blob(max_concurrency=2).readall() == content
+
+
+@pytest.mark.usefixtures("azure")  # skipped where Azurite cannot be had
+def test_azurite_ends_also_with_an_emulator_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, psutil, signal, sys, pathlib, emulator.server\n"
+        "with emulator.server.running(pathlib.Path(sys.argv[1])) as cloud:\n"
+        "    cloud.storage.open('books')\n"
+        "    family = psutil.Process().children(recursive=True)\n"
+        "    print(*(each.pid for each in family), flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8", check=False)
+    family = [int(word) for word in ended.stdout.split()]
+    assert ended.returncode == -signal.SIGKILL
+    assert len(family) >= 2  # Azurite, and who keeps it
+    deadline = time.monotonic() + 60
+    while any(map(psutil.pid_exists, family)):
+        assert time.monotonic() < deadline, "Azurite has outlived the emulator"
+        time.sleep(0.05)
