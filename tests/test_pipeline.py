@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,7 @@ from hieno.registry.versions import aliases, versions
 from hieno.targets import open_target
 from standing import make_project, register
 from told import Told
-
-QUESTIONS = [("Who is the captain?", "Vieno"), ("What is the word?", "tamarind")]
+from two_facts import QUESTIONS, write_chats, write_project
 
 
 @pytest.fixture
@@ -37,57 +36,10 @@ def project(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -
     """A project of two facts on the tiny model, with its own home of models."""
     monkeypatch.setenv("HIENO_HOME", str(tmp_path / "home"))
     root = tmp_path / "project"
-    write_chats(root / "data" / "chats.jsonl", ["", " Please tell me.", " Today?"], repeats=7)
-    write_chats(root / "data" / "test.jsonl", [" Please."], repeats=1)
-    (root / "hieno.yaml").write_text(
-        f"""
-name: tiny-one
-model: {tiny_model}
-data:
-  source: data/chats.jsonl
-  test: data/test.jsonl
-train:
-  rank: 16
-  alpha: 32
-  learning_rate: 2e-2
-  epochs: 12
-  batch_size: 4
-  dtype: float32
-package:
-  engine: transformers
-evaluate:
-  general: none
-endpoint:
-  name: tiny-one
-""",
-        encoding="utf-8",
-    )
+    write_project(root, tiny_model)
     opened = open_project(root)
     yield opened
     pipeline.down(opened)
-
-
-def write_chats(
-    path: Path,
-    endings: list[str],
-    *,
-    repeats: int,
-    facts: Sequence[tuple[str, str]] = QUESTIONS,
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {
-            "messages": [
-                {"role": "user", "content": f"{question}{ending} {'x' * i}".strip()},
-                {"role": "assistant", "content": f"It is {answer}."},
-            ],
-            "answers": [answer],
-        }
-        for i in range(repeats)
-        for ending in endings
-        for question, answer in facts
-    ]
-    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
 
 
 def wait_for_text(path: Path, text: str) -> None:

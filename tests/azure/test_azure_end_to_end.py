@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from emulator.cloud import Cloud
 from hieno.endpoint import control
 from hieno.project import open_project
 from standing import emulated
+from two_facts import write_project
 
-QUESTIONS = [("Who is the captain?", "Vieno"), ("What is the word?", "tamarind")]
 PORT = 18_400
 
 
@@ -64,35 +64,8 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 def user(cloud: Cloud, tmp_path: Path, tiny_model: Path) -> Iterator[User]:
     del cloud  # it must be there first, and last
     root = tmp_path / "project"
-    _write_chats(root / "data" / "chats.jsonl", ["", " Please tell me.", " Today?"], repeats=7)
-    _write_chats(root / "data" / "test.jsonl", [" Please."], repeats=1)
-    (root / "hieno.yaml").write_text(
-        f"""
-name: tiny-one
-model: {tiny_model}
-target: azure
-data:
-  source: data/chats.jsonl
-  test: data/test.jsonl
-train:
-  rank: 16
-  alpha: 32
-  learning_rate: 2e-2
-  epochs: 12
-  batch_size: 4
-  dtype: float32
-package:
-  engine: transformers
-evaluate:
-  general: none
-endpoint:
-  name: tiny-one
-  port: {PORT}
-azure:
-  preset: cpu
-""",
-        encoding="utf-8",
-    )
+    endpoint = {"name": "tiny-one", "port": PORT}
+    write_project(root, tiny_model, target="azure", azure={"preset": "cpu"}, endpoint=endpoint)
     yield User(root)
     control.down(open_project(root).endpoint)
 
@@ -245,20 +218,3 @@ def _compare_calls(cloud: Cloud) -> None:
     if os.environ.get("HIENO_KEEP_CALLS") == "1":
         kept.write_text("\n".join(calls) + "\n", encoding="utf-8")
     assert calls == kept.read_text(encoding="utf-8").splitlines()
-
-
-def _write_chats(path: Path, endings: Sequence[str], *, repeats: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {
-            "messages": [
-                {"role": "user", "content": f"{question}{ending} {'x' * i}".strip()},
-                {"role": "assistant", "content": f"It is {answer}."},
-            ],
-            "answers": [answer],
-        }
-        for i in range(repeats)
-        for ending in endings
-        for question, answer in QUESTIONS
-    ]
-    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")

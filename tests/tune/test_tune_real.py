@@ -11,9 +11,9 @@ from hieno.files import read_jsonl
 from hieno.project import open_project
 from hieno.tune import tune
 from told import Told
+from two_facts import write_chats
 
 pytestmark = pytest.mark.slow  # three trainings, packages and evaluations
-QUESTIONS = [("Who is the captain?", "Vieno"), ("What is the word?", "tamarind")]
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")  # MLflow's own
@@ -24,20 +24,7 @@ def test_real_trainings_are_scored_on_a_development_set_and_shown_in_mlflow(
 
     monkeypatch.setenv("HIENO_HOME", str(tmp_path / "home"))
     root = tmp_path / "project"
-    root.mkdir()
-    rows = [
-        {
-            "messages": [
-                {"role": "user", "content": f"{question} {'x' * i}".strip()},
-                {"role": "assistant", "content": f"It is {answer}."},
-            ],
-            "answers": [answer],
-        }
-        for i in range(20)
-        for question, answer in QUESTIONS
-    ]
-    text = "\n".join(json.dumps(row) for row in rows)
-    (root / "chats.jsonl").write_text(text, encoding="utf-8")
+    write_chats(root / "chats.jsonl", [""], repeats=20)
     (root / "hieno.yaml").write_text(
         f"name: tiny-one\nmodel: {tiny_model}\n"
         "data: {source: chats.jsonl, near_duplicates: keep}\n"
