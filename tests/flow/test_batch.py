@@ -18,6 +18,7 @@ from hieno.errors import BadData, Busy, HienoError
 from hieno.evaluate import scoring
 from hieno.flow import batch, report
 from hieno.flow.frameworks import FRAMEWORKS
+from hieno.flow.results import Answered, Batch
 from hieno.flow.rows import Row
 from hieno.flow.shape import Shape
 
@@ -135,7 +136,7 @@ def test_an_evaluation_scores_as_hieno_does_and_counts_what_failed_as_wrong(
 
 def test_a_batch_without_expectations_cannot_be_scored(tmp_path: Path) -> None:
     flow.init(tmp_path, name="my-model")
-    empty = batch.Batch(tmp_path, Shape("question", None, "answer"), [Row(1, {})], {})
+    empty = Batch(tmp_path, Shape("question", None, "answer"), [Row(1, {})], {})
     with pytest.raises(BadData, match="no line of the batch says what is expected"):
         flow.evaluate(tmp_path / "evaluation", empty, say=print)
 
@@ -167,8 +168,8 @@ def test_a_flow_that_does_not_load_is_an_error_with_its_reason(
 def test_a_report_shows_hostile_answers_as_text(tmp_path: Path) -> None:
     bad = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     shape = Shape("question", None, "answer")
-    result = batch.Answered(1, {"answer": bad}, None, 0.5, 1)
-    done = batch.Batch(tmp_path, shape, [Row(1, {"question": bad}, bad)], {1: result})
+    result = Answered(1, {"answer": bad}, None, 0.5, 1)
+    done = Batch(tmp_path, shape, [Row(1, {"question": bad}, bad)], {1: result})
     failed = replace(done, results={1: replace(result, outputs=None, error=bad)})
     for each in (done, failed, replace(done, results={})):
         page = report.page(each, bad, {bad: bad})

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from hieno.errors import BadData, HienoError
 from hieno.files import write_atomic
-from hieno.flow.batch import Batch
 from hieno.flow.frameworks import PROMPTFLOW, entry
+from hieno.flow.results import Batch
 from hieno.flow.rows import EXPECTED
 from hieno.flow.runner import HINT, Runner
 

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from hieno.errors import UsageError
 from hieno.flow import batch
-from hieno.flow.batch import Batch
 from hieno.flow.frameworks import AGENTS, entry
+from hieno.flow.results import REPORT, Batch
 from hieno.flow.shape import SETTINGS
 from hieno.reporting import Reporter
 
@@ -50,7 +50,7 @@ class Parity:
             "same": self.same,
             "refused": self.refused,
             "different": [vars(each) for each in self.differences],
-            "reports": [str(each.folder / batch.REPORT) for each in self.batches],
+            "reports": [str(each.folder / REPORT) for each in self.batches],
         }
 
 

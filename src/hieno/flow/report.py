@@ -6,13 +6,11 @@ import statistics
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any  # metrics are the evaluation flow's
+from typing import Any  # metrics are the evaluation flow's
 
 from hieno.files import write_atomic
-
-if TYPE_CHECKING:
-    from hieno.flow.batch import Batch
-    from hieno.flow.rows import Row
+from hieno.flow.results import Batch
+from hieno.flow.rows import Row
 
 SHOWN = 1000  # lines; the file of answers holds them all
 _STYLE = """
