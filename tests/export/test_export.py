@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from typing import Any  # what a stage hands on
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +15,7 @@ from exporting import QUESTION, content
 from hieno.cli.commands import hieno
 from hieno.errors import BrokenArtifact, DiskFull, HienoError, MissingInput, UsageError
 from hieno.export import hf, order, stage
+from hieno.export.formats import Wanted
 from hieno.files import published, verify
 from hieno.project import Project, locked
 from hieno.registry import versions
@@ -179,11 +181,11 @@ def test_an_export_that_answers_with_noise_is_refused_and_removed(
 ) -> None:
     write = hf.write
 
-    def damage(model: Path, folder: Path, **more: object) -> None:
+    def damage(model: Path, folder: Path, wanted: Wanted, **more: Any) -> None:
         """Write the folder with a weight matrix in which nothing is left of the model."""
         from safetensors.torch import load_file, save_file
 
-        write(model, folder, **more)  # type: ignore[arg-type]
+        write(model, folder, wanted, **more)
         tensors = load_file(folder / "model.safetensors")
         name = "model.layers.1.mlp.down_proj.weight"
         tensors[name] = tensors[name].flip(0).contiguous() * 3

@@ -17,6 +17,15 @@ class Format:
     weights: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What one export is to be; the template's own stop token is the first."""
+
+    name: str
+    weights: str
+    stops: tuple[int, ...]
+
+
 FORMATS: Mapping[str, Format] = {
     "hf": Format("Hugging Face folder", "hieno.export.hf", ("fp32", "bf16")),
     "gguf": Format("GGUF file", "hieno.export.gguf", ("fp16", "fp32", "bf16", "int8")),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hieno import environments
 from hieno.export import copies, modelfile
+from hieno.export.formats import Wanted
 from hieno.export.hearing import Heard, Request, hear_apart, run_apart
 from hieno.templates import load_tokenizer
 
@@ -15,34 +16,27 @@ _CONVERTERS_WORD = {"fp16": "f16", "fp32": "f32", "bf16": "bf16", "int8": "q8_0"
 
 
 def write(
-    model: Path,
-    folder: Path,
-    *,
-    name: str,
-    weights: str,
-    stops: Sequence[int],
-    work: Path,
-    say: Callable[[str], None],
+    model: Path, folder: Path, wanted: Wanted, *, work: Path, say: Callable[[str], None]
 ) -> None:
     """Write `NAME.gguf` and its Modelfile into an existing, empty folder."""
     python = environments.ensure(ENVIRONMENT, say=say)
     tokenizer = load_tokenizer(model)
-    words = [str(tokenizer.convert_ids_to_tokens(stop)) for stop in stops]
+    words = [str(tokenizer.convert_ids_to_tokens(stop)) for stop in wanted.stops]
     copy = work / "model"
     byte_level = _prepare(model, copy, stop=words[0])
     request = {
         "folder": str(copy),
-        "file": str(folder / f"{name}.gguf"),
-        "weights": _CONVERTERS_WORD[weights],
+        "file": str(folder / f"{wanted.name}.gguf"),
+        "weights": _CONVERTERS_WORD[wanted.weights],
         # llama.cpp lets Phi-3's control tokens swallow white space where the name says Phi-3.
-        "name": name if byte_level else f"{name} (phi-3)",
+        "name": wanted.name if byte_level else f"{wanted.name} (phi-3)",
     }
     run_apart(python, "convert_gguf.py", request, failed="the conversion to GGUF failed")
     template = modelfile.template(tokenizer)
     if template is None:
         say("no Modelfile: Ollama's templates cannot say what this chat template says")
         return
-    text = modelfile.write(f"{name}.gguf", template, words)
+    text = modelfile.write(f"{wanted.name}.gguf", template, words)
     (folder / modelfile.NAME).write_text(text, encoding="utf-8")
 
 

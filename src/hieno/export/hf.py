@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any  # models are untyped in transformers
 
+from hieno.export.formats import Wanted
 from hieno.export.hearing import Heard, Request
 from hieno.models.checks import WEIGHTS
 from hieno.models.weights import INDEX
@@ -16,23 +17,16 @@ SETTINGS = "generation_config.json"
 
 
 def write(
-    model: Path,
-    folder: Path,
-    *,
-    name: str,
-    weights: str,
-    stops: Sequence[int],
-    work: Path,
-    say: Callable[[str], None],
+    model: Path, folder: Path, wanted: Wanted, *, work: Path, say: Callable[[str], None]
 ) -> None:
     """Write weights, settings, tokenizer and template into an existing, empty folder."""
-    if weights != "fp32":
+    if wanted.weights != "fp32":
         import torch
 
         _load(model, torch.bfloat16).save_pretrained(folder)
     for path in model.iterdir():
         written = WEIGHTS.fullmatch(path.name) or path.name in (INDEX, "config.json")
-        if weights == "fp32" or not written:
+        if wanted.weights == "fp32" or not written:
             shutil.copyfile(path, folder / path.name)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hieno import environments
 from hieno.export import copies
+from hieno.export.formats import Wanted
 from hieno.export.hearing import Heard, Request, hear_apart, run_apart
 
 ENVIRONMENT = "onnx"
@@ -15,14 +16,7 @@ SETTINGS = "genai_config.json"
 
 
 def write(
-    model: Path,
-    folder: Path,
-    *,
-    name: str,
-    weights: str,
-    stops: Sequence[int],
-    work: Path,
-    say: Callable[[str], None],
+    model: Path, folder: Path, wanted: Wanted, *, work: Path, say: Callable[[str], None]
 ) -> None:
     """Build graph, weights, settings and tokenizer into an existing, empty folder."""
     python = environments.ensure(ENVIRONMENT, say=say)
@@ -36,7 +30,7 @@ def write(
     request = {
         "folder": str(copy),
         "output": str(folder),
-        "weights": weights,
+        "weights": wanted.weights,
         "work": str(work / "builder"),
     }
     run_apart(python, "build_onnx.py", request, failed="the conversion to ONNX failed")

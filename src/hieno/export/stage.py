@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, cast  # Any: facts are JSON
 
 from hieno.errors import HienoError
 from hieno.export import examination
-from hieno.export.formats import FORMATS
+from hieno.export.formats import FORMATS, Wanted
 from hieno.export.hearing import CHATS, Chat, Heard, Request
 from hieno.files import Manifest, read_manifest
 from hieno.package import card
@@ -29,17 +29,7 @@ _LICENCES = ("LICENSE", "LICENSE.txt", "NOTICE")
 class Form(Protocol):
     """What the module of a format has."""
 
-    def write(
-        self,
-        model: Path,
-        folder: Path,
-        *,
-        name: str,
-        weights: str,
-        stops: Sequence[int],
-        work: Path,
-        say: Say,
-    ) -> None:
+    def write(self, model: Path, folder: Path, wanted: Wanted, *, work: Path, say: Say) -> None:
         """Write a model folder in this form into an existing, empty folder."""
 
     def hear(self, folder: Path, request: Request, *, work: Path, say: Say) -> Heard:
@@ -67,15 +57,9 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
     try:
         with publish(plan, "export") as (folder, facts):
             reporter.say(f"writing the {form.title} with {settings['weights']} weights")
-            module.write(
-                model,
-                folder,
-                name=f"{settings['name']}-{settings['version']}",
-                weights=settings["weights"],
-                stops=request.stops,
-                work=work,
-                say=reporter.say,
-            )
+            name = f"{settings['name']}-{settings['version']}"
+            wanted = Wanted(name, settings["weights"], request.stops)
+            module.write(model, folder, wanted, work=work, say=reporter.say)
             reporter.say("opening it again and asking it one question")
             heard = module.hear(folder, request, work=work, say=reporter.say)
             facts.update(_examined(module, folder, model, request, heard, title=form.title))
