@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "flow"))
 
 from books import Books, Visit, visiting
 
+from endpoint import Endpoint, running
 from hieno.endpoint import control
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -26,6 +27,13 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, headless=True)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Endpoint]:
+    """Return the stand-in for the endpoint of a flow."""
+    with running() as stand_in:
+        yield stand_in
 
 
 @pytest.fixture(scope="session")

@@ -6,27 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 from pydantic import SecretStr
 
-from endpoint import KEY, Endpoint, running
+from endpoint import KEY, Endpoint
 from hieno import flow
 from hieno.flow.frameworks import AGENTS
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 HOSTILE = "Who? <img src=x onerror=window.hacked=1><script>window.hacked=1</script>"
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Endpoint]:
-    with running() as stand_in:
-        yield stand_in
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +31,6 @@ def served(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iter
         say=print,
     )
     flow.stop(folder / "state")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, headless=True)
-        yield started
-        started.close()
 
 
 def test_a_question_typed_into_the_page_is_answered_below_it(
