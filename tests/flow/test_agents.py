@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from flow_served import KEY_SECRET, NOT_READY, REFUSED, score
+from flow_served import BUSY, KEY_SECRET, REFUSED, pieces, score
 from pydantic import SecretStr
 
 from endpoint import KEY, Endpoint, Reply
@@ -61,19 +61,7 @@ def test_a_wrong_key_fails_the_test_of_an_agent(folder: Path, endpoint: Endpoint
 
 def test_an_answer_comes_whole_or_streamed(served: flow.Served) -> None:
     assert score(served, "hi").json() == {"answer": "1 messages, the last is hi"}
-    with httpx.stream(
-        "POST",
-        f"{served.url}score",
-        json={"question": "hi"},
-        headers={"accept": "text/event-stream"},
-        trust_env=False,
-    ) as reply:
-        lines = [line for line in reply.iter_lines() if line]
-    assert [json.loads(line.removeprefix("data: "))["answer"] for line in lines] == [
-        "1 messages, ",
-        "the last is ",
-        "hi",
-    ]
+    assert pieces(served, "hi") == ["1 messages, ", "the last is ", "hi"]
 
 
 def test_the_endpoint_gets_what_the_flow_would_send_and_no_telemetry(
@@ -98,16 +86,7 @@ def test_history_is_capped_and_failed_turns_are_left_out(
     assert (said[0], said[-2:], len(said)) == ("q192", ["a197", "hi"], 13)
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply(status=503),
-        Reply(status=429, headers={"retry-after": "1"}),
-        Reply(status=424, headers=NOT_READY),
-        Reply(status=408, body="upstream request timeout"),
-    ],
-    ids=["503", "429", "not ready", "408"],
-)
+@pytest.mark.parametrize("reply", BUSY.values(), ids=BUSY)
 def test_a_busy_or_starting_endpoint_is_asked_again(
     served: flow.Served, endpoint: Endpoint, reply: Reply
 ) -> None:

@@ -5,14 +5,13 @@ The side environment is made once per user; the first run needs a package index.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from flow_served import KEY_SECRET, NOT_READY, REFUSED, score
+from flow_served import BUSY, KEY_SECRET, REFUSED, pieces, score
 from pydantic import SecretStr
 
 from endpoint import KEY, Endpoint, Reply
@@ -70,19 +69,7 @@ def test_the_page_of_prompt_flow_opens(served: flow.Served) -> None:
 
 def test_an_answer_comes_whole_or_streamed(served: flow.Served) -> None:
     assert score(served, "hi").json() == {"answer": "1 messages, the last is hi"}
-    with httpx.stream(
-        "POST",
-        f"{served.url}score",
-        json={"question": "hi"},
-        headers={"accept": "text/event-stream"},
-        trust_env=False,
-    ) as reply:
-        lines = [line for line in reply.iter_lines() if line]
-    assert [json.loads(line.removeprefix("data: "))["answer"] for line in lines] == [
-        "1 messages, ",
-        "the last is ",
-        "hi",
-    ]
+    assert pieces(served, "hi") == ["1 messages, ", "the last is ", "hi"]
 
 
 def test_an_endpoint_that_does_not_stream_is_understood(
@@ -123,16 +110,7 @@ def test_a_question_of_a_megabyte_is_refused_in_the_endpoints_words(
     assert reply.json()["error"]["message"].endswith("HTTP 413: the body is too large")
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply(status=503),
-        Reply(status=429, headers={"retry-after": "1"}),
-        Reply(status=424, headers=NOT_READY),
-        Reply(status=408, body="upstream request timeout"),
-    ],
-    ids=["503", "429", "not ready", "408"],
-)
+@pytest.mark.parametrize("reply", BUSY.values(), ids=BUSY)
 def test_a_busy_or_starting_endpoint_is_asked_again(
     served: flow.Served, endpoint: Endpoint, reply: Reply
 ) -> None:
