@@ -16,7 +16,7 @@ from hieno.package import convert as conversion
 from hieno.package.convert import convert
 from hieno.package.layout import ENGINES, MODEL
 from hieno.package.transplant import NotPossible, transplant
-from hieno.serve import generate_all
+from hieno.serve.batch import generate_all
 from hieno.serve.engines import Sampling
 
 pytest.importorskip("openvino_genai")
