@@ -5,13 +5,6 @@ from __future__ import annotations
 import socket
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def listens(port: int) -> bool:
     """Tell whether a server takes connections at a port."""
     with socket.socket() as probe:

@@ -25,8 +25,9 @@ from urllib.parse import quote
 from emulator.arm.errors import ArmError
 from emulator.arm.kinds import Kind
 from emulator.arm.resources import Resource
-from emulator.ports import free_port, listens
+from emulator.ports import listens
 from hieno import keeper
+from hieno.ports import free_port
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken

@@ -25,7 +25,7 @@ from emulator.arm.ids import ResourceId
 from emulator.arm.resources import Resource
 from emulator.ml import blobs, groups, images
 from emulator.ml.durations import seconds
-from emulator.ports import free_port
+from hieno.ports import free_port
 
 if TYPE_CHECKING:
     from emulator.cloud import Cloud

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.ml.groups import code_of, send
-from emulator.ports import free_port
+from hieno.ports import free_port
 
 _GRACE = 2.0
 
