@@ -72,6 +72,14 @@ def test_a_port_is_taken_again_while_its_last_connections_linger() -> None:
         ports.listen(again)
 
 
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_number_that_is_no_port_is_refused(port: int) -> None:
+    with pytest.raises(UsageError, match=f"there is no port {port}") as caught:
+        ports.reserve(port)
+    assert caught.value.hint == "ports are 1 to 65535"
+    assert not ports.port_is_free(port)
+
+
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(UsageError, match=r"nothing can listen on 192\.0\.2\.1:8000: ") as caught:
         ports.reserve(8000, host="192.0.2.1")

@@ -13,6 +13,7 @@ import socket
 from hieno.errors import Busy, UsageError
 
 LOOPBACK = "127.0.0.1"
+LAST = 65_535
 BACKLOG = 1024  # connections that wait to be accepted
 
 
@@ -22,7 +23,9 @@ def reserve(port: int = 0, *, host: str = LOOPBACK, tries: int = 1) -> socket.so
     0 lets the operating system choose. Raises `Busy`, and `UsageError` for an address that no
     server of ours can have.
     """
-    last = min(port + tries - 1, 65535)
+    if not 0 <= port <= LAST:
+        raise UsageError(f"there is no port {port}", hint=f"ports are 1 to {LAST}")
+    last = min(port + tries - 1, LAST)
     for each in range(port, last + 1):
         try:
             return _bound(host, each)
