@@ -90,6 +90,24 @@ def test_the_bill_adds_machines_up(run: Run, running: Cloud) -> None:
     assert last.endswith("until `hieno down`")
 
 
+def test_a_job_that_has_not_ended_is_listed_and_one_that_has_is_not(
+    run: Run, running: Cloud
+) -> None:
+    with opened(open_project()) as site:
+        for name, status in (("train-1", "Running"), ("train-2", "Queued"), ("train-0", "Failed")):
+            id = f"{site.workspace}/jobs/{name}"
+            there(running, id, properties={"jobType": "Command", "tags": {}})
+            run_of = running.ml.runs.begin(ResourceId(site.workspace), "books", name)
+            run_of.become(status)
+    assert sorted(json.loads(run("status", "--json").stdout)["jobs"]) == ["train-1", "train-2"]
+    lines = run("status").stdout.splitlines()
+    jobs = [line.split() for line in lines if line.startswith("job")]
+    assert sorted(jobs) == [
+        ["job", "train-1", "has", "not", "ended"],
+        ["job", "train-2", "has", "not", "ended"],
+    ]
+
+
 def test_one_unknown_price_makes_the_sum_unknown(run: Run, running: Cloud) -> None:
     with opened(open_project()) as site:
         there(
