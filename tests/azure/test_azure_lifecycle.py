@@ -157,11 +157,15 @@ def test_a_removed_project_comes_back_after_a_purge_and_is_told_so_before(
 ) -> None:
     assert run("up").exit_code == 0
     assert run("down", "--yes", "books").exit_code == 0
+    looked = json.loads(run("doctor", "--json").stdout)
+    [held] = [one["text"] for one in looked["findings"] if one["state"] == "fail"]
+    assert held.startswith("the workspace mlw-books-zasnot was removed with its key vault on ")
     soft = run("up")
     assert soft.exit_code == 2
     assert soft.stderr.splitlines()[-1].startswith("hint: `hieno azure down --purge` gives the")
     assert run("down", "--yes", "books", "--purge").exit_code == 0
     assert azure.retained == {}
+    assert json.loads(run("doctor", "--json").stdout)["ok"]
     assert run("up").exit_code == 0
 
 

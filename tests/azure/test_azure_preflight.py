@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from emulator.arm.ids import ResourceId
+from emulator.arm.resources import Resource
 from emulator.cloud import Cloud
 from emulator.settings import Settings
+from hieno.project import open_project
+from hieno.targets.azure.site import opened
 
 Run = Callable[..., Result]
 A100 = "standardNCADSA100v4Family"
@@ -171,6 +175,25 @@ def test_without_a_sign_in_there_is_one_finding(
     document = looked(run)
     assert [one["name"] for one in document["findings"]] == ["sign-in"]
     assert document["verdict"] == "not ready: see to sign-in"
+
+
+@pytest.mark.usefixtures("project")
+def test_a_workspace_that_was_removed_is_found_before_up_fails_with_what_gives_its_name_free(
+    run: Run, emulated: Any
+) -> None:
+    with emulated() as cloud:
+        with opened(open_project()) as site:
+            vault = ResourceId(site.id("Microsoft.KeyVault/vaults", site.names.vault))
+            workspace = site.names.workspace
+        body = {"id": vault.text, "location": "eastus2", "properties": {}}
+        cloud.retained[vault.key] = Resource(vault, body)
+        document = looked(run)
+        found = [one for one in document["findings"] if one["name"] == "names"]
+        assert [one["state"] for one in found] == ["ok", "fail"]
+        assert found[0]["text"].endswith("was removed and comes back with `hieno azure up`")
+        assert found[1]["text"].startswith(f"the workspace {workspace} was removed with its key")
+        assert found[1]["remedy"].startswith("`hieno azure down --purge` gives the name free")
+        assert document["verdict"] == "not ready: see to names"
 
 
 @pytest.mark.usefixtures("project")

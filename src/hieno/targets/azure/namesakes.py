@@ -10,6 +10,8 @@ from hieno.targets.azure.failures import explained
 from hieno.targets.azure.site import Site
 
 VAULTS = "2025-05-01"
+ML = "2025-12-01"
+KEPT_DAYS = 14  # for which Azure ML keeps the name of a workspace that was removed; so our vault
 
 # What must be unique in the world: its type, the API's version, and the type's name in the check.
 CHECKED = {
@@ -46,6 +48,17 @@ def deleted_vault(site: Site) -> dict[str, Any] | None:
             if one["name"].lower() == site.names.vault.lower():
                 return one
     return None
+
+
+def workspace_went_with(site: Site, vault: dict[str, Any]) -> bool:
+    """Tell whether our workspace was removed as well, and so most likely holds its name still.
+
+    Azure lists removed vaults, and no removed workspaces; `down` removes both together.
+    """
+    if site.config.azure.bring.workspace or not is_ours(site, vault):
+        return False
+    with explained("looking for the workspace"):
+        return site.arm.find(site.workspace, ML) is None
 
 
 def is_ours(site: Site, vault: dict[str, Any]) -> bool:
