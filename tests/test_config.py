@@ -186,6 +186,11 @@ def test_a_preset_hides_no_mistake_beside_it(tmp_path: Path) -> None:
     assert message.startswith("hieno.yaml:3: azure.cluster: input should be a valid dictionary")
 
 
+def test_more_machines_than_the_cluster_may_have_are_refused(tmp_path: Path) -> None:
+    message = refusal(written(tmp_path, "azure:\n  cluster:\n    nodes: 2\n"))
+    assert "azure.cluster: nodes is 2, and max_nodes 1: raise it too" in message
+
+
 def test_what_is_brought_to_azure_is_a_whole_id_in_the_same_place(tmp_path: Path) -> None:
     text = "azure:\n  bring:\n    storage: mydata\n"
     assert "azure.bring.storage: is a whole resource id" in refusal(written(tmp_path, text))

@@ -36,6 +36,12 @@ class Cluster(Section):
         "goes on from its last checkpoint when the same command is typed again",
     )
 
+    @model_validator(mode="after")
+    def _has_its_nodes(self) -> Self:
+        if self.nodes > self.max_nodes:
+            raise ValueError(f"nodes is {self.nodes}, and max_nodes {self.max_nodes}: raise it too")
+        return self
+
 
 class OnlineEndpoint(Section):
     """The machines that serve; they are billed until `hieno down`."""

@@ -46,16 +46,16 @@ def run(plan: StagePlan, reporter: Reporter) -> None:
     """
     work = Path(plan.work)
     work.mkdir(parents=True, exist_ok=True)
-    opened = open_run(plan, work)
     from hieno.train import group
 
+    group.join()
+    opened = open_run(plan, work)
     if opened.changed and not group.is_member():
         reporter.say(f"to fit into memory: {opened.changed}")
     if opened.processes > 1 and not group.is_member():
         from hieno.train.launch import together
 
         return together(plan, opened.processes, reporter)
-    group.join()
     if group.leads():
         _publish(plan, opened, work, reporter)
     else:
@@ -134,10 +134,12 @@ def questions(plan: StagePlan, count: int) -> Questions | None:
 def open_run(plan: StagePlan, work: Path) -> Opened:
     """Read what a plan names, and settle how its steps are divided.
 
-    What was settled when the run began is in `work` and stays as it is. Raises `ConfigError`
-    where the run cannot fit into memory.
+    What was settled when the run began is in `work` and stays as it is; of several machines, each
+    with a memory and a speed of its own, the leader settles it for all. Raises `ConfigError` where
+    the run cannot fit into memory.
     """
     from hieno.templates import load_tokenizer
+    from hieno.train import group
 
     settings = Train.model_validate(plan.settings["train"])
     dataset = plan.input("dataset")
@@ -148,7 +150,8 @@ def open_run(plan: StagePlan, work: Path) -> Opened:
         for name in ("train.jsonl", "replay.jsonl", "test.jsonl")
     )
     replayed = spread(replayed, settings.replay_share)
-    settled = _settle(settings, model_folder, [*train, *replayed, *test], work)
+    rows = [*train, *replayed, *test]
+    settled = group.by_leader(lambda: _settle(settings, model_folder, rows, work))
     divided = {name: settled[name] for name in ("pass_tokens", "checkpointing", "keep_states")}
     return Opened(
         model_folder=model_folder,
@@ -200,7 +203,7 @@ def _settle(settings: Train, model_folder: Path, rows: Sequence[Row], work: Path
         settings,
         dtype=dtype,
         lengths=[len(row["input_ids"]) for row in rows],
-        free=_free_memory() / processes,
+        free=_free_memory() / int(os.environ.get("LOCAL_WORLD_SIZE", processes)),
     )
     settled = {
         "dtype": dtype,

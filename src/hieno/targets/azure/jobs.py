@@ -7,7 +7,7 @@ from any machine and never starts a second one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any  # entities of a library that is imported late
 
@@ -106,6 +106,7 @@ def _start(
     inputs = assets.send(plan, store, reporter)
     output = store.place(Path(plan.output))
     nodes = cluster.nodes if plan.stage == "train" else 1
+    per_node = max(1, config.train.processes)
     outputs = {"result": output}
     if plan.stage == "train":
         outputs["work"] = f"{output}.work"
@@ -129,17 +130,17 @@ def _start(
             for key, path in outputs.items()
         },
         instance_count=nodes,
-        distribution=_together(PyTorchDistribution, config) if nodes > 1 else None,
+        distribution=PyTorchDistribution(process_count_per_instance=per_node)
+        if nodes > 1
+        else None,
+        # Azure sets PyTorch's other variables; with this one each knows who shares its memory
+        environment_variables={"LOCAL_WORLD_SIZE": str(per_node)} if nodes > 1 else {},
         shm_size="8g",
         timeout=round(cluster.hours * 3600),
         identity=ManagedIdentityConfiguration(),
         tags={TAG: store.project, "hieno.key": plan.key, "hieno.stage": plan.stage},
     )
     return str(workspace.ml.jobs.create_or_update(job).name)
-
-
-def _together(kind: Callable[..., Any], config: Config) -> Any:
-    return kind(process_count_per_instance=max(1, config.train.processes))
 
 
 def _command(inputs: Mapping[str, str], outputs: Mapping[str, str]) -> str:
