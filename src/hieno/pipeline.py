@@ -53,6 +53,7 @@ class _Work:
     project: Project
     target: Target
     force: bool = False
+    only_looks: bool = False
     published: Published = field(default_factory=Published)
 
 
@@ -119,7 +120,7 @@ def estimate(project: Project, *, reporter: Reporter) -> Details:
 
 def status(project: Project) -> list[StageResult]:
     """Tell how each stage stands, without making anything; `missing` is what `run` would do."""
-    work = _Work(project, open_target(project))
+    work = _Work(project, open_target(project), only_looks=True)
     results: list[StageResult] = []
     for name, stage in STAGES.items():
         before = not results or results[-1].state == "current"
@@ -164,12 +165,21 @@ def _look_model(work: _Work) -> Details | None:
     engine = choose_engine(config.package.engine)
     manifest = root and read_manifest(root)
     if not root or not manifest:
-        return None
+        return _known_model(work, engine) if work.only_looks else None
     weights = first_format(config.package.weights)
     if work.target.serves_base and not is_ready(root, engine=engine, weights=weights):
         return None
     work.published.add("base", root, manifest)
     return {**manifest.facts, "folder": str(root), "digest": manifest.digest, "engine": engine}
+
+
+def _known_model(work: _Work, engine: str) -> Details | None:
+    """Return what the target knows of a base model that is not here: enough to look with."""
+    manifest = work.target.base()
+    if manifest is None:
+        return None
+    work.published.add("base", Path(work.project.config.model), manifest)
+    return {**manifest.facts, "folder": None, "digest": manifest.digest, "engine": engine}
 
 
 def _make_model(work: _Work, reporter: Reporter) -> bool:

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy
 import pytest
+from safetensors.numpy import load_file
 
 from emulator.cloud import Cloud
 from hieno.endpoint import control
 from hieno.project import open_project
+from hieno.targets.azure.target import AzureTarget
 from standing import emulated
 from two_facts import write_project
 
@@ -29,14 +32,21 @@ PORT = 18_400
 class User:
     """Somebody who types commands in a project's folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, home: Path | None = None) -> None:
         self.root = root
+        self.own = {"HIENO_HOME": str(home)} if home else {}
 
     def types(self, *words: str, code: int = 0) -> str:
         """Type a command; return what it printed. What it told goes to this process's stderr."""
         command = [sys.executable, "-m", "hieno", *words]
         done = subprocess.run(
-            command, cwd=self.root, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=False
+            command,
+            cwd=self.root,
+            env={**os.environ, **self.own},
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            check=False,
         )
         assert done.returncode == code, f"hieno {' '.join(words)}: {done.stdout}"
         return done.stdout
@@ -81,10 +91,12 @@ def test_a_training_is_a_job_and_its_run_looks_like_a_local_one(
     assert not (run / "adapter").exists()  # the weights stay there
 
     assert set(user.states(*short).values()) == {"current"}
-    mate = User(tmp_path / "clone")
+    mate = User(tmp_path / "clone", home=tmp_path / "mate")  # without the base model
     shutil.copytree(user.root, mate.root, ignore=shutil.ignore_patterns(".hieno"))
-    assert mate.states("status", "--set", "train.epochs=1")["train"] == "current"
+    seen = mate.states("status", "--set", "train.epochs=1")
+    assert [seen[stage] for stage in ("model", "data", "train")] == ["current"] * 3
     assert len(_jobs(cloud)) == 1
+    assert not (tmp_path / "mate" / "models").exists()
 
     user.types("down")
     assert not [entry for entry in cloud.ledger.running() if entry.by_the_hour]
@@ -115,12 +127,19 @@ def test_from_nothing_to_a_chat_and_back_to_nothing(
     # nothing is done twice, and a teammate who signs in sees the same
     assert set(user.states("up").values()) == {"current"}
     assert len(_jobs(cloud)) == 3
-    mate = User(tmp_path / "clone")
+    mate = User(tmp_path / "clone", home=tmp_path / "mate")
     shutil.copytree(user.root, mate.root, ignore=shutil.ignore_patterns(".hieno", "flow"))
     seen = mate.states("status")
     assert {name for name, state in seen.items() if state == "current"} >= {
         *("model", "data", "train", "package", "evaluate", "register", "deploy")
     }
+    own_port = ("--set", f"endpoint.port={PORT + 1}")  # both are on this machine
+    try:
+        answer = mate.types("chat", "What is the word? Please.", *own_port)
+    finally:
+        control.down(open_project(mate.root).endpoint)
+    assert answer.strip() == "It is tamarind."
+    assert not (tmp_path / "mate" / "models").exists()
 
     # another version comes in under load, and goes back
     with _Load(user) as load:
@@ -154,6 +173,43 @@ def test_a_training_whose_machine_is_taken_away_goes_on_from_its_checkpoint(
     assert facts["steps"] == 132
     assert len(_jobs(cloud)) == 1
     user.types("down")
+
+
+@pytest.mark.slow
+def test_two_machines_learn_together_what_one_learns_alone(
+    cloud: Cloud, user: User, tmp_path: Path
+) -> None:
+    short = ("train", "--epochs", "2")
+    both = ("--set", "azure.cluster.nodes=2", "--set", "azure.cluster.max_nodes=2")
+    together = user.reads(*short, *both)["stages"][-1]["details"]
+    assert together["processes"] == 2
+    assert len(_jobs(cloud)) == 1
+    assert 2 in [entry.quantity for entry in cloud.ledger.entries() if entry.by_the_hour]
+
+    lone = User(tmp_path / "alone")
+    shutil.copytree(user.root, lone.root, ignore=shutil.ignore_patterns(".hieno"))
+    alone = lone.reads(*short, "--set", "target=local")["stages"][-1]["details"]
+    assert alone["processes"] == 1
+    for name in ("loss", "grad_norm"):
+        one, two = ([row[name] for row in _steps(details)] for details in (alone, together))
+        assert two == pytest.approx(one, rel=2e-3), name
+
+    workspace = AzureTarget(open_project(user.root))._workspace()
+    assert workspace is not None
+    folder, weights = Path(together["folder"]), Path("adapter") / "adapter_model.safetensors"
+    place = f"{workspace.store.place(folder)}/{weights.as_posix()}"
+    workspace.store.get_file(place, tmp_path / "two.safetensors")
+    one, two = (
+        load_file(path) for path in (Path(alone["folder"]) / weights, tmp_path / "two.safetensors")
+    )
+    for name, expected in one.items():
+        assert numpy.allclose(two[name], expected, rtol=1e-2, atol=1e-3), name
+    user.types("down")
+
+
+def _steps(details: Any) -> list[Any]:
+    rows = (Path(details["folder"]) / "metrics.jsonl").read_text("utf-8").splitlines()
+    return [row for row in map(json.loads, rows) if row.get("loss") is not None]
 
 
 class _Load:

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from hieno.endpoint.control import EndpointStatus
 from hieno.endpoint.credentials import Keys, Which
 from hieno.endpoint.examination import Question
+from hieno.files import Manifest
 from hieno.project import Project
 from hieno.registry.versions import ModelVersion
 from hieno.reporting import Reporter
@@ -32,6 +33,9 @@ class Target(Protocol):
     @property
     def serves_base(self) -> bool:
         """Whether the untuned model answers there too, by its name."""
+
+    def base(self) -> Manifest | None:
+        """Return what the base model was published as, where the place has it."""
 
     def find(self, plan: StagePlan) -> bool:
         """Bring the result of a stage to `plan.output` if the place has it already."""

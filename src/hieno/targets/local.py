@@ -39,7 +39,7 @@ from hieno.errors import (
     Unreachable,
     is_disk_full,
 )
-from hieno.files import digest_json, read_manifest, require_here, verify, write_json
+from hieno.files import Manifest, digest_json, read_manifest, require_here, verify, write_json
 from hieno.package.convert import choose_engine
 from hieno.package.layout import engine_folder, first_format, weights_folder
 from hieno.project import Project
@@ -66,6 +66,10 @@ class LocalTarget:
 
     project: Project
     serves_base: ClassVar[bool] = True
+
+    def base(self) -> Manifest | None:
+        """Return nothing: what this machine has is in the user's cache."""
+        return None
 
     def find(self, plan: StagePlan) -> bool:
         """Find nothing: what was made here is in its place."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from hieno.config import Config
 from hieno.errors import MissingInput
 from hieno.files import (
     Manifest,
@@ -26,7 +27,7 @@ from hieno.package.layout import ADAPTER, ENGINES, MODEL, RUN_MODEL
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan
 from hieno.targets.azure import wheel
-from hieno.targets.azure.store import Store
+from hieno.targets.azure.store import ROOT, Store
 
 PLAN, CODE, FILE = "plan", "code", "file_"
 SHARED = ("dataset", "run", "package", "evaluation")  # teammates find these by their key
@@ -69,6 +70,18 @@ def place(folder: Path, store: Store, reporter: Reporter) -> str:
     return store.put_folder(folder, manifest, place=own, told=told)
 
 
+def name_base(plan: StagePlan, config: Config, store: Store) -> None:
+    """Write down which base model a project's jobs are given."""
+    if (digest := plan.digests.get("base")) is not None:
+        store.write_json(_base(config, store), {"digest": digest})
+
+
+def find_base(config: Config, store: Store) -> Manifest | None:
+    """Return the base model that a project's jobs were given, if it is whole in the store."""
+    named = store.read_json(_base(config, store))
+    return store.manifest(f"{ROOT}/content/{named['digest']}") if named else None
+
+
 def publish(folder: Path, store: Store) -> None:
     """Put a small result where teammates look for it: by its key, as a job would have."""
     manifest = read_manifest(folder)
@@ -90,6 +103,11 @@ def fetch(plan: StagePlan, store: Store) -> bool:
         leave_elsewhere(folder, store.url(place), left)
     replace_folder(partial, folder)
     return True
+
+
+def _base(config: Config, store: Store) -> str:
+    key = digest_json({"model": config.model, "revision": config.revision})[:12]
+    return f"{ROOT}/{store.project}/base/{key}.json"
 
 
 def _plan(plan: StagePlan, store: Store) -> str:

@@ -18,7 +18,7 @@ from hieno.endpoint.credentials import Keys, Which
 from hieno.endpoint.examination import Question
 from hieno.endpoint.watch import Guard
 from hieno.errors import HienoError, MissingInput, TryLater, Unreachable, UsageError
-from hieno.files import read_manifest
+from hieno.files import Manifest, read_manifest
 from hieno.project import Project
 from hieno.registry import versions
 from hieno.registry.versions import ModelVersion
@@ -58,11 +58,21 @@ class AzureTarget:
         if plan.stage not in JOBS:
             return LocalTarget(self.project).submit(plan, reporter)
         workspace = self._made(reporter.say)
+        with explained("naming the base model"):
+            assets.name_base(plan, self.project.config, workspace.store)
         log = self.project.state / "logs" / f"{plan.stage}.log"
         suited = self._suited(plan)
         jobs.run(suited, self.project.config, workspace, reporter, log)
         if not self.find(plan):
             raise jobs.gone(plan.stage)
+
+    def base(self) -> Manifest | None:
+        """Return the base model that the last job was given, for those who do not have it here."""
+        workspace = self._workspace()
+        if workspace is None:
+            return None
+        with explained("looking for the base model"):
+            return assets.find_base(self.project.config, workspace.store)
 
     def find(self, plan: StagePlan) -> bool:
         """Bring the result of a stage here that somebody has made already."""
