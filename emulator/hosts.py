@@ -17,12 +17,14 @@ from emulator.arm.errors import ArmError
 from emulator.recording import Recording
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from emulator.cloud import Cloud
     from emulator.faults import Fault
 
-# what these faults answer; `cut` answers nothing
+_CUT = ("cut", "lost-answer")  # they answer nothing
+
+# what the other faults answer
 _ANSWERS = {
     "conflict": ArmError(409, "Conflict", "Another operation is in progress on the resource."),
     "throttle": ArmError(429, "TooManyRequests", "Too many requests; try again later."),
@@ -71,8 +73,10 @@ class Hosts:
         fault = self._fault(call)
         try:
             if fault is None:
-                await self._answer(scope, host, call)
+                await self._answer(scope, host, call.receive, call.send)
             else:
+                if fault.kind == "lost-answer":
+                    await self._answer(scope, host, call.receive, _unheard)
                 await _fail(fault, scope, call)
         except Exception:  # an ASGI server would hide what the emulator did wrong
             traceback.print_exc()
@@ -82,12 +86,9 @@ class Hosts:
         finally:
             self._cloud.trace.add(call.exchange(fault.kind if fault else ""))
 
-    async def _answer(self, scope: Scope, host: str, call: Recording) -> None:
-        app = self._app(host)
-        if app is None:
-            await Response(status_code=421)(scope, call.receive, call.send)
-        else:
-            await app(scope, call.receive, call.send)
+    async def _answer(self, scope: Scope, host: str, receive: Receive, send: Send) -> None:
+        app = self._app(host) or Response(status_code=421)
+        await app(scope, receive, send)
 
     def _app(self, host: str) -> ASGIApp | None:
         for pattern in self._routes:
@@ -100,7 +101,7 @@ class Hosts:
         if call.host == "127.0.0.1":
             return None
         subject = f"{call.scope['method']}:{call.host}{call.path}"
-        kinds = (*_ANSWERS, "cut")
+        kinds = (*_ANSWERS, *_CUT)
         return next(
             (found for kind in kinds if (found := self._cloud.faults.take(kind, subject))), None
         )
@@ -116,8 +117,12 @@ def application(routes: Sequence[BaseRoute]) -> ASGIApp:
     return Starlette(routes=list(routes), exception_handlers={ArmError: refused})
 
 
+async def _unheard(_: Message) -> None:
+    """Take what a service answers, and tell nobody."""
+
+
 async def _fail(fault: Fault, scope: Scope, call: Recording) -> None:
-    if fault.kind == "cut":
+    if fault.kind in _CUT:
         # the server closes the connection of an answer that is promised and does not come
         head = {
             "type": "http.response.start",

@@ -49,14 +49,17 @@ class Roles:
     def permits(self, principal_id: str, action: str, scope: str) -> bool:
         """Tell whether a principal may do `action` on `scope`.
 
-        A planned `late-role` hides an assignment, as while it is not yet known everywhere.
+        A planned `late-role` hides an assignment, as while it is not yet known everywhere: of
+        whomever, or of one principal (at=PRINCIPAL/ROLE).
         """
+        found = self._cloud.entra.find(principal_id)
+        who = found.name if found else principal_id
         for assignment in self.assignments(scope):
             properties = assignment.properties
             role = find_role(properties["roleDefinitionId"])
             if properties["principalId"] != principal_id or role is None or not role.allows(action):
                 continue
-            if not self._cloud.faults.take("late-role", role.name):
+            if not self._cloud.faults.take("late-role", f"{who}/{role.name}"):
                 return True
         return False
 

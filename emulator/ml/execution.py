@@ -61,6 +61,8 @@ def execute(cloud: Cloud, work: Work) -> None:
         outcome: Outcome = "preempted"
         while outcome == "preempted":
             run.become("Queued")
+            if slow := cloud.faults.take("slow", work.job.id.text):
+                run.stopped.wait(int(slow.details.get("polls", "3")) * _TICK)
             if not computes.lease(cloud, work.cluster, work.shape.nodes, run.stopped):
                 outcome = "stopped"
                 break
