@@ -17,7 +17,7 @@ import pytest
 from emulator.cloud import Cloud
 from hieno.endpoint import control
 from hieno.errors import HienoError, MissingInput, UsageError
-from hieno.project import Project
+from hieno.project import Project, open_project
 from hieno.targets import Target, open_target
 from standing import emulated, make_base, make_project, register, stand_ins
 
@@ -143,6 +143,25 @@ def test_a_version_that_does_not_start_takes_nothing_away(place: Place) -> None:
     assert found is not None
     assert set(found.deployments) - {"base"} == {"blue"}
     assert not place.is_served(9)
+
+
+def test_copies_go_to_a_version_without_traffic_until_the_next_deployment(place: Place) -> None:
+    both = {"endpoint.steps": [50]}  # so that the one before goes on
+    place.project = open_project(place.project.root, flags=both)
+    place.target = open_target(place.project)
+    place.deploy(1)
+    place.deploy(2)
+    shares = {"blue": 100, "green": 0}
+    with pytest.raises(UsageError, match="green has traffic of its own"):
+        place.target.traffic({"blue": 50, "green": 50}, mirror={"green": 10}, say=print)
+    found = place.target.traffic(shares, mirror={"green": 50}, say=place.said.append)
+    assert (found.traffic.get("green", 0), found.mirror) == (0, {"green": 50})
+    assert {place.answers() for _ in range(5)} == {"1"}
+    place.deploy(3)
+    now = place.target.endpoint()
+    assert now is not None
+    assert (now.traffic, now.mirror) == ({"blue": 50, "green": 50}, {})
+    assert now.deployments["green"].version == "3"
 
 
 def test_keys_are_renewed_one_at_a_time_while_it_answers(served: Place) -> None:

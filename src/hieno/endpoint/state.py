@@ -7,7 +7,7 @@ crash leaves half a state and nobody has to be asked.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -190,6 +190,21 @@ def check(desired: Desired) -> Desired:
     return desired
 
 
+def mirror_problems(
+    mirror: Mapping[str, int], traffic: Mapping[str, int], deployed: Collection[str]
+) -> Iterator[str]:
+    """Say what makes no sense of a mirror; Azure's bounds are everybody's."""
+    if len(mirror) > 1:
+        yield f"the mirror names {' and '.join(mirror)}; one deployment is possible"
+    for name, share in mirror.items():
+        if name not in deployed:
+            yield f"the mirror copies to {name}, which is not deployed"
+        if not 1 <= share <= MOST_MIRRORED:
+            yield f"the mirror of {name} is {share}; 1 to {MOST_MIRRORED} percent are possible"
+        if traffic.get(name):
+            yield f"{name} has traffic of its own; the mirror is for a deployment without any"
+
+
 def missing(folder: Path) -> MissingInput:
     """Return the error that nothing was deployed."""
     return MissingInput(f"there is no endpoint in {folder}", hint="`hieno deploy` makes one")
@@ -234,15 +249,7 @@ def _problems(desired: Desired) -> Iterator[str]:
             yield f"the traffic of {name} is {share}; it is a share of 0 to 100"
     if sum(desired.traffic.values()) not in (0, 100):
         yield f"the traffic adds up to {sum(desired.traffic.values())}, not to 0 or 100"
-    if len(desired.mirror) > 1:
-        yield f"the mirror names {' and '.join(desired.mirror)}; one deployment is possible"
-    for name, share in desired.mirror.items():
-        if name not in desired.deployments:
-            yield f"the mirror copies to {name}, which is not deployed"
-        if not 1 <= share <= MOST_MIRRORED:
-            yield f"the mirror of {name} is {share}; 1 to {MOST_MIRRORED} percent are possible"
-        if desired.traffic.get(name):
-            yield f"{name} has traffic of its own; the mirror is for a deployment without any"
+    yield from mirror_problems(desired.mirror, desired.traffic, desired.deployments)
 
 
 def _read(path: Path) -> Any:

@@ -15,6 +15,8 @@ SOFT_DELETED = (
     "azure.suffix to letters of your own"
 )
 LATER = "type the same command again: what is done already is found and kept"
+JUST_GIVEN = "a role that was just given is known everywhere in some minutes"
+TRANSIENT = ("InternalServerError", "ServiceUnavailable", "TooManyRequests", "Timeout")
 
 
 @contextmanager
@@ -38,7 +40,7 @@ def explain(error: Any, doing: str) -> HienoError:
         return AccessDenied(f"not signed in to Azure while {why}", hint=SIGN_IN)
     if status == 403:
         return AccessDenied(f"Azure refused {why}", hint=_role(str(error)))
-    if status is None or status in (408, 429) or status >= 500:
+    if status is None or status in (408, 429) or status >= 500 or _code(error) in TRANSIENT:
         return Unreachable(f"Azure did not manage {why}", hint=LATER)
     if "in progress" in why.lower():
         return Busy(f"Azure is busy while {why}", hint=LATER)
@@ -53,19 +55,30 @@ def explain(error: Any, doing: str) -> HienoError:
 
 def reason(error: Any) -> str:
     """Return Azure's own words in one line: the innermost code and message there is."""
-    told = getattr(error, "error", None)
-    while told is not None and getattr(told, "details", None):
-        told = told.details[0]
+    told = _innermost(error)
     if told is not None and getattr(told, "message", None):
         return f"{told.code}: {_line(told.message)}"
     return _line(getattr(error, "message", None) or str(error))
 
 
+def _code(error: Any) -> str:
+    """Return the code with which an operation failed that Azure had accepted, or nothing."""
+    return str(getattr(_innermost(error), "code", ""))
+
+
+def _innermost(error: Any) -> Any:
+    told = getattr(error, "error", None)
+    while told is not None and getattr(told, "details", None):
+        told = told.details[0]
+    return told
+
+
 def _role(text: str) -> str:
     found = re.search(r"action '([^']+)' over scope '([^']+)'", text)
     if found is None:
-        return "`hieno azure doctor` names the role to ask for"
-    return f"ask for a role with {found[1]} on {found[2]}; `hieno azure doctor` names it"
+        return f"`hieno azure doctor` names the role to ask for; {JUST_GIVEN}"
+    asked = f"ask for a role with {found[1]} on {found[2]}; `hieno azure doctor` names it"
+    return f"{asked}; {JUST_GIVEN}"
 
 
 def _line(text: str) -> str:

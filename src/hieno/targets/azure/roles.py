@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from hieno.targets.azure.site import Site
 
 API = "2022-04-01"
 ASSIGN = "Microsoft.Authorization/roleAssignments/write"
+KNOWN_WITHIN = 600.0  # seconds until a role that was given is known everywhere, as a rule
+SECONDS = 5.0  # between two looks whether it is
 
 # Built-in roles; their ids are the same everywhere.
 ROLES: Mapping[str, str] = MappingProxyType(
@@ -69,6 +72,31 @@ def give_caller(site: Site, say: Callable[[str], None]) -> None:
             },
         )
     say(f"{site.account.name} has the role {need.role} on {site.names.storage}")
+    _wait_until_known(site, say)
+
+
+def _wait_until_known(site: Site, say: Callable[[str], None]) -> None:
+    """Wait until the storage account knows the role that was just given; that takes minutes.
+
+    Where it takes longer, whoever reads or writes data is told what is missing.
+    """
+    from azure.core.exceptions import HttpResponseError
+    from azure.storage.blob import BlobServiceClient
+
+    address = f"https://{site.names.storage}.blob.core.windows.net"
+    deadline, told = time.monotonic() + KNOWN_WITHIN, False
+    with BlobServiceClient(address, credential=site.account.credential) as client:
+        while time.monotonic() < deadline:
+            try:
+                next(iter(client.list_containers(results_per_page=1)), None)
+                return
+            except HttpResponseError as error:
+                if error.status_code != 403:
+                    return  # not about the role
+            if not told:
+                say("waiting until the storage account knows that role; this may take minutes")
+            told = True
+            time.sleep(SECONDS)
 
 
 def callers_need(site: Site) -> Need | None:

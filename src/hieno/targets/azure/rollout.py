@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from hieno.endpoint.state import COLOURS
+from hieno.endpoint.state import COLOURS, mirror_problems
 from hieno.endpoint.watch import Guard
 from hieno.errors import (
     AccessDenied,
@@ -26,7 +26,7 @@ from hieno.errors import (
 from hieno.targets.azure import serving
 from hieno.targets.azure.client import Workspace
 from hieno.targets.azure.failures import explained
-from hieno.targets.azure.serving import NEWEST, PREVIOUS, ROLLING, Seen
+from hieno.targets.azure.serving import NEWEST, PREVIOUS, ROLLING, Deployed, Seen
 from hieno.targets.azure.specification import Spec
 
 ASKED = 3  # questions at each step
@@ -67,7 +67,7 @@ class Rollout:
         if live and self.replaces:
             return self._replace(live, seen, spec)
         new = next(colour for colour in COLOURS if colour != live)
-        self._change(rolling=new)
+        self._change(rolling=new, retiring="")
         try:
             if new not in seen.deployments:
                 self._start(new, spec, live)
@@ -76,7 +76,10 @@ class Rollout:
             if live:
                 self._shift(new, live, spec)
         except BaseException:
-            self._go_back(new, live)
+            try:
+                self._go_back(new, live)
+            except HienoError as error:  # what went wrong first is what is raised
+                self.say(f"{error.message}: the next `hieno up` or `hieno deploy` sees to it")
             raise
         self._settle(new, live, spec, seen)
 
@@ -104,40 +107,46 @@ class Rollout:
     ) -> None:
         """Divide the traffic by hand; raises `UsageError` for shares that make no sense."""
         known = seen.deployments
-        named = {*shares, *(mirror or {})}
-        if sum(shares.values()) != 100 or not named <= set(known):
+        if sum(shares.values()) != 100 or not set(shares) <= set(known):
             raise UsageError(
                 f"{_words(shares)} does not divide the traffic of {', '.join(sorted(known))}",
                 hint=f"write whole percent that add up to 100, such as {min(known)}=100",
+            )
+        for problem in mirror_problems(mirror or {}, shares, known):
+            raise UsageError(
+                problem, hint=f"`hieno traffic {_words(shares)}` divides the traffic without copies"
             )
         for name, share in shares.items():
             if share > seen.traffic.get(name, 0) and (problem := self.examiner.ask(name)):
                 raise HienoError(
                     f"{name} does not answer: {problem}", hint="the traffic stays as it was"
                 )
-        self._change(traffic=shares, mirror=mirror or {})
+        self._change(traffic=shares, mirror=mirror or {}, retiring="")
         self.say(f"the traffic is {_words(shares)}")
 
     def _settled(self, spec: Spec) -> Seen:
         """Return the endpoint without what a killed roll-out or a failed one has left."""
         seen = self._existing()
         live, rolling = seen.live(), seen.tags.get(ROLLING)
-        if live and (rolling or seen.mirror) and seen.traffic != {live: 100}:
+        if live and (seen.mirror or (rolling and seen.traffic != {live: 100})):
             self._change(traffic={live: 100}, mirror={})
+        serves = seen.deployments[live].spec if live else ""
         for name, one in seen.deployments.items():
-            usable = one.spec == spec.digest and one.state in ("ready", "starting")
-            if name != live and not (usable and not self.replaces):
+            if name == live:
+                continue
+            found = self._await(name) if one.state == "starting" else one
+            wanted = not self.replaces and one.spec == spec.digest != serves
+            if found is not None and not (wanted and found.state == "ready"):
                 self.say(f"{name} (version {one.version}) is left over and is removed")
                 self._remove(name, seen)
-            elif name != live and one.state == "starting":
-                self._await(name)
         return self._existing()
 
-    def _await(self, name: str) -> None:
+    def _await(self, name: str) -> Deployed | None:
         """Wait for a deployment that somebody else, or a killed command, has begun."""
         self.say(f"{name} is starting already")
         while (one := self._existing().deployments.get(name)) and one.state == "starting":
             time.sleep(serving.LOOK_SECONDS)
+        return one
 
     def _start(self, name: str, spec: Spec, live: str | None) -> None:
         self.say(f"{name} starts with version {spec.version}")
@@ -171,6 +180,7 @@ class Rollout:
             rolling="",
             newest=str(spec.version),
             previous=before.deployments[live].version if live else "",
+            retiring=str(live) if live and last == 100 else "",
         )
         self.say(f"{new} serves version {spec.version}: {_words(shares)}")
         if live and last == 100:
@@ -199,8 +209,13 @@ class Rollout:
 
     def _go_back(self, new: str, live: str | None) -> None:
         self._change(traffic={live: 100} if live else {}, mirror={}, rolling="")
-        if new in (seen := self._existing()).deployments:
-            self._remove(new, seen)
+        seen = self._existing()
+        if new not in seen.deployments:
+            return
+        if seen.deployments[new].state == "starting":  # Azure removes nothing that it still makes
+            self.say(f"{new} goes on starting: deploy again to go on with it; `hieno down` ends it")
+            return
+        self._remove(new, seen)
 
     def _remove(self, name: str, seen: Seen) -> None:
         with explained(f"removing {name}"):

@@ -21,12 +21,15 @@ from hieno.endpoint.state import DeploymentStatus, State
 from hieno.errors import HienoError, Unreachable
 from hieno.targets.azure.arm import Arm
 from hieno.targets.azure.client import Workspace
+from hieno.targets.azure.failures import JUST_GIVEN
 from hieno.targets.azure.specification import LONGEST_REQUEST, Spec
 
 VERSION, SPEC = "hieno.version", "hieno.spec"  # of a deployment
 NEWEST, ROLLING, PREVIOUS = "hieno.newest", "hieno.rolling", "hieno.previous"  # of an endpoint
+RETIRING = "hieno.retiring"  # of an endpoint: the deployment that is to be removed
 START_SECONDS = 1800  # a large model may load that long
-STATES: Mapping[str, State] = {"succeeded": "ready", "failed": "failed", "deleting": "stopped"}
+SUCCEEDED, WORKING = "succeeded", ("creating", "updating", "deleting", "scaling")
+STATES: Mapping[str, State] = {SUCCEEDED: "ready", "failed": "failed", "deleting": "stopped"}
 LOG_LINES = 100
 RENEWAL_SECONDS = 120
 LOOK_SECONDS = 2.0  # between two looks at what a container says while it starts
@@ -53,13 +56,21 @@ class Seen:
     deployments: Mapping[str, Deployed] = field(default_factory=dict)
 
     def live(self) -> str | None:
-        """Return who has most of the traffic; a deployment that is being tried does not count."""
+        """Return who has most of the traffic; a deployment that is being tried does not count.
+
+        While one is tried the other is proven, also where it has handed all of its traffic over.
+        """
+        tried = self.tags.get(ROLLING)
         shares = {
-            name: share
-            for name, share in self.traffic.items()
-            if share and name in self.deployments and name != self.tags.get(ROLLING)
+            name: self.traffic.get(name, 0)
+            for name, one in self.deployments.items()
+            if name != tried and (name in self.traffic or (tried and one.state == "ready"))
         }
         return max(shares, key=lambda name: shares[name], default=None)
+
+    def is_settled(self) -> bool:
+        """Tell whether nothing is being tried, and nothing left that was to be removed."""
+        return not self.tags.get(ROLLING) and self.tags.get(RETIRING) not in self.deployments
 
     def is_held(self, version: int) -> bool:
         """Tell whether somebody has taken traffic from a version that was deployed last."""
@@ -127,7 +138,8 @@ def create_endpoint(workspace: Workspace, identity: str) -> None:
         ),
         tags={"hieno.project": workspace.store.project},
     )
-    _finish(workspace.ml.online_endpoints.begin_create_or_update(endpoint))
+    poller = workspace.ml.online_endpoints.begin_create_or_update(endpoint)
+    _finish(poller.result, lambda: _find_endpoint(workspace))
 
 
 def change(
@@ -146,7 +158,8 @@ def change(
         endpoint.mirror_traffic = dict(mirror)
     changed = {**(endpoint.tags or {}), **{f"hieno.{name}": value for name, value in tags.items()}}
     endpoint.tags = {name: value for name, value in changed.items() if value}
-    _finish(endpoints.begin_create_or_update(endpoint))
+    poller = endpoints.begin_create_or_update(endpoint)
+    _finish(poller.result, lambda: _find_endpoint(workspace))
 
 
 def create_deployment(
@@ -172,31 +185,34 @@ def create_deployment(
         tags={VERSION: str(spec.version), SPEC: spec.digest},
     )
     poller = workspace.ml.online_deployments.begin_create_or_update(deployment)
-    said = ""
-    with redirect_stdout(io.StringIO()):  # the library prints a dot at each look
+
+    def watch() -> None:
+        said = ""
         while not poller.done():
             poller.wait(LOOK_SECONDS)
-            lines = logs(workspace, name, 1)
+            lines = _last_words(workspace, name, 1)
             if lines and lines[-1] != said:
                 said = lines[-1]
                 say(f"{name}: {said[:200]}")
         poller.result()
 
+    _finish(watch, lambda: _find_deployment(workspace, name))
+
 
 def delete_deployment(workspace: Workspace, name: str) -> None:
     """Remove a deployment that has no traffic; it is billed until then."""
-    _finish(
-        workspace.ml.online_deployments.begin_delete(
-            name=name, endpoint_name=workspace.names.endpoint
-        )
+    poller = workspace.ml.online_deployments.begin_delete(
+        name=name, endpoint_name=workspace.names.endpoint
     )
+    _finish(poller.result, lambda: _find_deployment(workspace, name), to_be="")
 
 
 def delete_endpoint(workspace: Workspace) -> bool:
     """Remove the endpoint with all its deployments; tell whether there was one."""
     if read(workspace) is None:
         return False
-    _finish(workspace.ml.online_endpoints.begin_delete(name=workspace.names.endpoint))
+    poller = workspace.ml.online_endpoints.begin_delete(name=workspace.names.endpoint)
+    _finish(poller.result, lambda: _find_endpoint(workspace), to_be="")
     return True
 
 
@@ -242,11 +258,12 @@ def regenerate(workspace: Workspace, which: Which) -> Keys:
 
 def died(workspace: Workspace, name: str, spec: Spec, problem: str) -> HienoError:
     """Return why a deployment did not become ready, with its last words."""
-    lines = logs(workspace, name, 5)
+    lines = _last_words(workspace, name, 5)
     message = [f"{name} (version {spec.version}) did not start: {problem}", *lines]
-    return HienoError(
-        "\n".join(message), hint="correct it, then deploy again; what served before goes on"
-    )
+    hint = "correct it, then deploy again; what served before goes on"
+    if "role" in problem.lower():
+        hint = f"{JUST_GIVEN}: then deploy again; `hieno azure doctor` tells whether it is there"
+    return HienoError("\n".join(message), hint=hint)
 
 
 def _probe(period: int) -> Any:
@@ -263,11 +280,56 @@ def _probe(period: int) -> Any:
 
 def _deployed(found: Any) -> Deployed:
     tags = found.tags or {}
-    told = found.provisioning_state  # a word, or a member of an enumeration
-    state = STATES.get(str(getattr(told, "value", told)).lower(), "starting")
-    return Deployed(tags.get(VERSION, "?"), tags.get(SPEC, ""), state)
+    return Deployed(
+        tags.get(VERSION, "?"), tags.get(SPEC, ""), STATES.get(_state(found), "starting")
+    )
 
 
-def _finish(poller: Any) -> None:
-    with redirect_stdout(io.StringIO()):  # the library prints a dot at each look
-        poller.result()
+def _finish(wait: Callable[[], object], look: Callable[[], Any], *, to_be: str = SUCCEEDED) -> None:
+    """Wait for a long operation; where Azure has lost it, the thing itself tells how it ended."""
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        with redirect_stdout(io.StringIO()):  # the library prints a dot at each look
+            wait()
+    except HttpResponseError as error:
+        if error.status_code != 404:
+            raise
+        while (state := _state(look())) in WORKING:
+            time.sleep(LOOK_SECONDS)
+        if state != to_be:
+            raise
+
+
+def _state(found: Any) -> str:
+    """Return how far Azure is with a thing, in small letters; nothing for what is not there."""
+    told = getattr(found, "provisioning_state", "")  # a word, or a member of an enumeration
+    return str(getattr(told, "value", told)).lower()
+
+
+def _find_endpoint(workspace: Workspace) -> Any | None:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        return workspace.ml.online_endpoints.get(workspace.names.endpoint)
+    except ResourceNotFoundError:
+        return None
+
+
+def _find_deployment(workspace: Workspace, name: str) -> Any | None:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        return workspace.ml.online_deployments.get(name, workspace.names.endpoint)
+    except ResourceNotFoundError:
+        return None
+
+
+def _last_words(workspace: Workspace, name: str, lines: int) -> list[str]:
+    """Return the last lines of a container, or none: what explains must stop nothing."""
+    from azure.core.exceptions import AzureError
+
+    try:
+        return logs(workspace, name, lines)
+    except AzureError:
+        return []

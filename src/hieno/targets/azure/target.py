@@ -17,7 +17,7 @@ from hieno.endpoint.control import EndpointStatus
 from hieno.endpoint.credentials import Keys, Which
 from hieno.endpoint.examination import Question
 from hieno.endpoint.watch import Guard
-from hieno.errors import HienoError, MissingInput, TryLater, Unreachable, UsageError
+from hieno.errors import HienoError, MissingInput, Unreachable, UsageError
 from hieno.files import Manifest, read_manifest
 from hieno.project import Project
 from hieno.registry import versions
@@ -127,7 +127,7 @@ class AzureTarget:
             return shown
         config, deployed = self.project.config, seen.deployments[live]
         spec = specify(config, version, images.name_of_deployment(config.azure.endpoint.size))
-        settled = not seen.tags.get(serving.ROLLING) and deployed.state == "ready"
+        settled = seen.is_settled() and deployed.state == "ready"
         return shown if settled and deployed.spec == spec.digest else None
 
     def address(self) -> Address:
@@ -228,7 +228,7 @@ class AzureTarget:
             registry.publish(self.project, workspace, number, reporter)
             with explained("keeping the registration"):
                 assets.publish(Path(plan.output), workspace.store)
-        except TryLater:  # so that the same command does it again
+        except BaseException:  # so that the same command does it again
             shutil.rmtree(plan.output, ignore_errors=True)
             raise
 
