@@ -13,7 +13,7 @@ from click.testing import Result
 from emulator.cloud import Cloud
 from emulator.settings import Settings
 from hieno.project import open_project
-from hieno.targets.azure import stack, template
+from hieno.targets.azure import roles, stack, template
 from hieno.targets.azure.site import opened
 
 Run = Callable[..., Result]
@@ -61,6 +61,21 @@ def whole(cloud: Cloud) -> None:
     assert {kind: kinds[kind] for kind in once} == dict.fromkeys(once, 1)
     assert (kinds["workspaces"], kinds["userAssignedIdentities"]) == (2, 2)  # with Log Analytics
     assert kinds["roleAssignments"] == 5
+
+
+@pytest.mark.slow
+def test_the_role_that_up_gives_is_waited_for(
+    run: Run, emulated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roles, "SECONDS", 0.01)
+    with emulated(Settings(caller_roles=("Owner",))) as cloud:
+        cloud.faults.add("late-role at='*/Storage Blob Data Contributor' times=2")
+        result = run("up")
+        assert result.exit_code == 0, result.stderr
+        assert len(cloud.faults.met()) == 2
+        waiting = "waiting until the storage account knows that role; this may take minutes"
+        assert result.stderr.count(waiting) == 1
+        whole(cloud)
 
 
 @pytest.mark.parametrize("fault", PASSING)

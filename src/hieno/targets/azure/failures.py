@@ -55,6 +55,10 @@ def explain(error: Any, doing: str) -> HienoError:
 
 def reason(error: Any) -> str:
     """Return Azure's own words in one line: the innermost code and message there is."""
+    from azure.core.exceptions import IncompleteReadError, ServiceResponseError
+
+    if isinstance(error, IncompleteReadError | ServiceResponseError):
+        return "the connection ended before the answer was whole"
     told = _innermost(error)
     if told is not None and getattr(told, "message", None):
         return f"{told.code}: {_line(told.message)}"
@@ -82,4 +86,5 @@ def _role(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())[:400]
+    """Return a text in one line, without the addresses of Python's objects."""
+    return " ".join(re.sub(r"<[\w.]+ object at 0x[0-9a-f]+>:? ?", "", text).split())[:400]
