@@ -61,8 +61,8 @@ def emulated(folder: Path, settings: Settings | None = None) -> Iterator[Cloud]:
 
 
 @contextmanager
-def stand_ins() -> Iterator[None]:
-    """Let both targets serve with the stand-in for a container."""
+def stand_ins(*flags: str) -> Iterator[None]:
+    """Let both targets serve with the stand-in for a container; Azure's gets `flags`."""
     command = LocalTarget._command
 
     def local(self: LocalTarget, *given: object, **named: object) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ def stand_ins() -> Iterator[None]:
         return (sys.executable, STAND_IN, *words[words.index("hieno.serve") + 1 :])
 
     def written(folder: Path, *_: object, **__: object) -> None:
-        words = ["python", STAND_IN, "--port", str(images.PORT)]
+        words = ["python", STAND_IN, "--port", str(images.PORT), *flags]
         text = ", ".join(f'"{word}"' for word in words)
         (folder / "Dockerfile").write_text(f"FROM python\nENTRYPOINT [{text}]\n", encoding="utf-8")
 
