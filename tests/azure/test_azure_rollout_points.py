@@ -8,6 +8,7 @@ the emulator, call by call.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -16,8 +17,8 @@ from typing import Any
 import pytest
 
 from hieno.endpoint.watch import Guard
-from hieno.errors import Busy, HienoError, Unreachable
-from hieno.targets.azure import rollout, serving
+from hieno.errors import Busy, HienoError, Unreachable, UsageError
+from hieno.targets.azure import serving
 from hieno.targets.azure.rollout import Rollout
 from hieno.targets.azure.serving import Deployed, Seen
 from hieno.targets.azure.specification import Spec
@@ -122,23 +123,51 @@ def is_served(endpoint: Endpoint, version: int) -> bool:
     )
 
 
-def deploy(endpoint: Endpoint, version: int, *, replaces: bool = False) -> bool:
-    """Type `hieno up` once; tell whether it came to its end."""
-    roll = Rollout(
+def roll_out(endpoint: Endpoint, *, replaces: bool = False, last: int = 100) -> Rollout:
+    return Rollout(
         workspace=NAMED,  # type: ignore[arg-type]  # nobody calls it
         examiner=Asking(endpoint),
-        guard=Guard(steps=(50, 100)),
+        guard=Guard(steps=(50, last)),
         spec_of=spec,
         say=lambda _: None,
         replaces=replaces,
     )
+
+
+def deploy(endpoint: Endpoint, version: int, *, replaces: bool = False) -> bool:
+    """Type `hieno up` once; tell whether it came to its end."""
     endpoint.changes = 0
     try:
         if not is_served(endpoint, version):
-            roll.deploy(spec(version))
+            roll_out(endpoint, replaces=replaces).deploy(spec(version))
     except HienoError:
         return False
     return True
+
+
+def put(endpoint: Endpoint, patch: pytest.MonkeyPatch) -> Endpoint:
+    """Put an endpoint in the place of Azure's."""
+    for name in ("read", "change"):
+        patch.setattr(serving, name, getattr(endpoint, name))
+    patch.setattr(serving, "create_deployment", endpoint.create)
+    patch.setattr(serving, "delete_deployment", endpoint.delete)
+    patch.setattr(time, "sleep", lambda _: None)
+    return endpoint
+
+
+def test_copies_end_with_the_next_deployment_also_where_the_traffic_is_as_it_should_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    endpoint = put(Endpoint(), monkeypatch)
+    assert deploy(endpoint, 1)
+    roll_out(endpoint, last=60).deploy(spec(2))
+    roll = roll_out(endpoint)
+    with pytest.raises(UsageError, match="green has traffic of its own"):
+        roll.move(endpoint.read(None), {"blue": 50, "green": 50}, {"green": 10})
+    roll.move(endpoint.read(None), {"blue": 100, "green": 0}, {"green": 10})
+    assert (endpoint.traffic, endpoint.mirror) == ({"blue": 100}, {"green": 10})
+    assert deploy(endpoint, 3)
+    assert (endpoint.traffic, endpoint.mirror) == ({"green": 100}, {})
 
 
 @pytest.mark.parametrize("afterwards", [False, True], ids=["before", "after"])
@@ -147,15 +176,10 @@ def deploy(endpoint: Endpoint, version: int, *, replaces: bool = False) -> bool:
 def test_wherever_a_roll_out_stops_twice_one_version_serves_in_the_end(
     monkeypatch: pytest.MonkeyPatch, before: int, replaces: bool, afterwards: bool
 ) -> None:
-    monkeypatch.setattr(rollout.time, "sleep", lambda _: None)
     stopped = 0
     for first in range(1, CHANGES):
         for second in range(CHANGES):
-            endpoint = Endpoint(afterwards=afterwards)
-            for name in ("read", "change"):
-                monkeypatch.setattr(serving, name, getattr(endpoint, name))
-            monkeypatch.setattr(serving, "create_deployment", endpoint.create)
-            monkeypatch.setattr(serving, "delete_deployment", endpoint.delete)
+            endpoint = put(Endpoint(afterwards=afterwards), monkeypatch)
             if before:
                 assert deploy(endpoint, before)
             endpoint.unserved = False
