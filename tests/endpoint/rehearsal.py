@@ -18,7 +18,13 @@ from hieno import ports, processes
 from hieno.endpoint import control
 from hieno.endpoint.control import EndpointStatus
 from hieno.endpoint.examination import Question
-from hieno.endpoint.state import DeploymentSpec, DeploymentStatus, Limits, read_observed
+from hieno.endpoint.state import (
+    DeploymentSpec,
+    DeploymentStatus,
+    Limits,
+    read_desired,
+    read_observed,
+)
 from hieno.endpoint.watch import Guard
 
 CONTAINER = Path(__file__).with_name("container.py")
@@ -156,10 +162,15 @@ class Asking(Protocol):
 def everything(
     endpoint: Endpoint, asking: Asking, version: int, make: Callable[[str], DeploymentSpec]
 ) -> None:
-    """Kill an instance, deploy, renew a key, roll back and forward, retire by hand."""
+    """Kill an instance, deploy, end one as asked, renew a key, roll back, retire by hand."""
+    before = read_desired(endpoint.folder)
+    assert before is not None
     os.kill(endpoint.container().pid, signal.SIGKILL)
     asking.more()
-    endpoint.deploy(make(str(version)), guard=GUARD)
+    # a real model loads slowly under load
+    endpoint.deploy(make(str(version)), guard=GUARD, limits=before.limits, wait=300)
+    asking.more()
+    os.kill(endpoint.container().pid, signal.SIGTERM)
     asking.more()
     control.regenerate(endpoint.folder, "secondary")
     asking.more()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -114,18 +116,28 @@ def test_hour_of_mixed_load_loses_mixes_and_keeps_nothing(
         # in less than an hour a slope says little: then it is the growth itself that is bounded
         hours = (settled[-1][0] - settled[0][0]) / 3600
         assert rise * max(hours, 1e-9) <= MEMORY_SLOPE * max(1.0, hours), name
+    in_turmoil(endpoint, tiny_model, lambda _: time.monotonic() < began + SOAK_SECONDS)
+
+
+@pytest.mark.slow
+def test_kills_deployments_keys_and_drains_cost_a_real_model_no_answer(
+    endpoint: Endpoint, tiny_model: Path
+) -> None:
+    in_turmoil(endpoint, tiny_model, lambda rounds: rounds < 2)
+
+
+def in_turmoil(endpoint: Endpoint, model: Path, more: Callable[[int], bool]) -> None:
+    """Do everything to two instances of a model that is asked all the time, round after round."""
 
     def pair(version: str) -> DeploymentSpec:
-        from dataclasses import replace
-
-        return replace(of(tiny_model, version), instances=2)
+        return replace(of(model, version), instances=2)
 
     endpoint.deploy(pair("0"), limits=LIMITS, wait=300)
-    version = 0
+    expected, rounds = references(endpoint), 0
     with Mixture(endpoint, expected, clients=8, pause=0.05, may_break=True) as mixture:
-        while time.monotonic() < began + SOAK_SECONDS and not mixture.wrong:
-            version += 1
-            everything(endpoint, mixture, version, pair)
-    print(f"{version} rounds of kills and deployments: {dict(mixture.done)}")
+        while more(rounds) and not mixture.wrong:
+            rounds += 1
+            everything(endpoint, mixture, rounds, pair)
+    print(f"{rounds} rounds of kills and deployments: {dict(mixture.done)}")
     assert mixture.wrong == []
     wait_until(lambda: idle(endpoint), "every slot is free again")
