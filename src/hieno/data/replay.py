@@ -6,7 +6,6 @@ already says to general questions holds it in place.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any  # rows of JSONL
@@ -14,8 +13,6 @@ from typing import Any  # rows of JSONL
 from hieno.config import Serve
 from hieno.data.chats import json_rows
 from hieno.errors import BadRow
-
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -41,8 +38,8 @@ def replay(
 ) -> list[dict[str, Any]]:
     """Answer each prompt with the base model, greedily; return the chats as dataset rows.
 
-    An answer that ran out of tokens is cut at its last whole sentence, and left out if it has
-    none: a cut-off answer would teach the model to stop in the middle.
+    The row of an answer that ran out of tokens is marked `cut`: that it ends there is nothing to
+    learn.
     """
     from hieno.serve.batch import answer_chats
 
@@ -57,15 +54,7 @@ def replay(
     )
     rows = []
     for question, completion in zip(questions, completions, strict=True):
-        answer = completion.text.strip()
-        if completion.finish_reason != "stop":
-            answer = whole_sentences(answer)
-        if answer:
-            rows.append({"messages": [question, {"role": "assistant", "content": answer}]})
+        if answer := completion.text.strip():
+            messages = [question, {"role": "assistant", "content": answer}]
+            rows.append({"messages": messages, "cut": completion.finish_reason != "stop"})
     return rows
-
-
-def whole_sentences(text: str) -> str:
-    """Return the text up to its last sentence end; nothing where there is none."""
-    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
-    return text[: ends[-1]] if ends else ""

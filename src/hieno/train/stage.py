@@ -175,7 +175,10 @@ def spread(rows: list[Row], share: float) -> list[Row]:
 def tokenise(
     tokenizer: Any, rows: Iterable[dict[str, Any]], *, loss_on: str = "replies"
 ) -> list[Row]:
-    """Return {"input_ids", "labels"} of each chat; labels are -100 where nothing is learnt."""
+    """Return {"input_ids", "labels"} of each chat; labels are -100 where nothing is learnt.
+
+    A reply that is marked `cut` is learnt without its end, which is not where it would have ended.
+    """
     from hieno.templates import render_training
 
     made = []
@@ -185,6 +188,9 @@ def tokenise(
         labels = [
             token if supervised or loss_on == "all" else IGNORED for token, supervised in pairs
         ]
+        if row.get("cut"):
+            end = max(place for place, supervised in enumerate(tokens.supervised) if supervised)
+            labels[end:] = [IGNORED] * (len(labels) - end)
         made.append({"input_ids": list(tokens.input_ids), "labels": labels})
     return made
 
