@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
@@ -10,6 +11,7 @@ from starlette.routing import Route
 
 from emulator.arm.calls import Call, route
 from emulator.arm.errors import ArmError
+from emulator.ml import autoscale, monitor
 
 if TYPE_CHECKING:
     from emulator.cloud import Cloud
@@ -37,6 +39,15 @@ def routes(cloud: Cloud) -> list[Route]:
         cloud.faults.clear()
         return Response(status_code=204)
 
+    def measure(call: Call) -> Response:
+        values = {str(name): float(value) for name, value in call.body["values"].items()}
+        autoscale.measure(cloud, str(call.body["resource"]), values)
+        return Response(status_code=204)
+
+    def age(call: Call) -> Response:
+        monitor.age(cloud, timedelta(hours=float(call.body["hours"])))
+        return Response(status_code=204)
+
     def calls(call: Call) -> Response:
         return JSONResponse({"calls": cloud.trace.calls(), "refused": cloud.trace.refused})
 
@@ -48,6 +59,8 @@ def routes(cloud: Cloud) -> list[Route]:
         route("GET", "/emulator/faults", faults),
         route("POST", "/emulator/faults", add_fault),
         route("DELETE", "/emulator/faults", clear_faults),
+        route("POST", "/emulator/metrics", measure),
+        route("POST", "/emulator/age", age),
         route("GET", "/emulator/calls", calls),
         route("GET", "/emulator/resources", resources),
     ]

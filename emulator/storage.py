@@ -40,7 +40,7 @@ SUFFIX = "blob.core.windows.net"
 TYPE = "Microsoft.Storage/storageAccounts"
 _NAME = re.compile(r"[a-z0-9]{3,24}")
 _AUDIENCE = "https://storage.azure.com"
-_STARTS_WITHIN = 30.0
+_STARTS_WITHIN = 180.0  # seconds; 2 on a machine at rest
 _SAS_HOURS = 4
 
 

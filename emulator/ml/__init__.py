@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from emulator.arm.ids import ResourceId
 from emulator.ml.containers import Container
+from emulator.ml.monitor import Monitor
 from emulator.ml.processes import Workers
 from emulator.ml.runs import Runs
 
@@ -26,6 +27,7 @@ class MachineLearning:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self.runs = Runs(cloud)
+        self.monitor = Monitor()
         self.machine = dict(os.environ)  # before anybody was led to the emulator
         self.threads: list[threading.Thread] = []  # of jobs
         self._workers: dict[str, Workers] = {}
@@ -94,13 +96,14 @@ def register(cloud: Cloud) -> None:
         deployments,
         endpoints,
         jobs,
+        monitor,
         workspaces,
     )
     from emulator.ml.inference import Gateway
 
     for part in (workspaces, assets, computes, jobs, endpoints, deployments, autoscale):
         cloud.kinds.add(*part.kinds())
-    for part in (assets, datastores, jobs, endpoints, deployments):
+    for part in (assets, datastores, jobs, endpoints, deployments, monitor):
         cloud.hosts.add(HOST, part.routes(cloud))
     data_plane.mount(cloud)
     cloud.hosts.mount(f"*.{endpoints.SUFFIX}", Gateway(cloud))

@@ -51,6 +51,7 @@ class Container:
     restarts: int = 0
     _process: subprocess.Popen[bytes] | None = None
     _closed: threading.Event = field(default_factory=threading.Event)
+    _changing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def log(self) -> Path:
@@ -86,17 +87,23 @@ class Container:
 
         def watch() -> None:
             while not self._closed.wait(_PAUSE):
-                if self.code() is not None:
-                    self._end()
-                    self.restarts += 1
-                    self.start()
+                self.revive()
 
         threading.Thread(target=watch, daemon=True).start()
 
+    def revive(self) -> None:
+        """Start it again if it has ended by itself; one that was closed stays so."""
+        with self._changing:
+            if self.code() is not None and not self._closed.is_set():
+                self._end()
+                self.restarts += 1
+                self.start()
+
     def close(self) -> None:
         """End it."""
-        self._closed.set()
-        self._end()
+        with self._changing:  # or it would be started again while it ends
+            self._closed.set()
+            self._end()
 
     def _end(self) -> None:
         """Ask what runs to end, wait a moment, kill what is left, and only then wait for it."""

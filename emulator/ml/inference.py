@@ -59,6 +59,8 @@ class Gateway:
         request = Request(scope, receive)
         with suppress(ClientDisconnect):
             response = await self._answer(request)
+            if endpoint := endpoints.find(self.cloud, request.url.hostname or ""):
+                self.cloud.ml.monitor.answered(endpoint.id, response.status_code)
             await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:

@@ -360,6 +360,7 @@ def test_autoscale_bounds_are_applied(
         f"{group}/providers/Microsoft.Insights/autoscaleSettings/more",
         properties={
             "targetResourceUri": id.text,
+            "enabled": True,
             "profiles": [{"name": "default", "capacity": bounds, "rules": []}],
         },
     )
