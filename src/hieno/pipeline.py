@@ -142,6 +142,15 @@ def down(project: Project) -> list[str]:
         return [*flow.stop(project), *open_target(project).down()]
 
 
+def down_idle(project: Project, *, say: Callable[[str], None]) -> list[str]:
+    """Stop what is billed and what nobody has asked for long; say when it was asked last.
+
+    Raises `UsageError` where nothing is billed, or how long that is was never said.
+    """
+    with locked(project):
+        return open_target(project).down_idle(say=say)
+
+
 def _bring_up(name: str, work: _Work, reporter: Reporter) -> StageResult:
     stage = STAGES[name]
     state: State = "current"

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from emulator.cloud import Cloud
-from hieno.errors import BrokenArtifact, HienoError, Interrupted
+from emulator.ml.durations import seconds
+from hieno.errors import BrokenArtifact, HienoError, Interrupted, UserError
 from hieno.files import published, read_manifest
-from hieno.project import Project
+from hieno.project import Project, open_project
 from hieno.stages import StagePlan
 from hieno.targets.azure import jobs
 from hieno.targets.azure.target import AzureTarget
-from standing import Told, emulated, make_base, make_project
+from standing import emulated, make_base, make_project
+from told import Told
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +122,33 @@ def test_down_cancels_what_is_still_at_work(
 
 def _interrupt(_: float) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_budget_is_a_time_limit_and_earlier_attempts_are_part_of_it(
+    cloud: Cloud, target: AzureTarget
+) -> None:
+    flags = {"azure.cluster.budget": 2}
+    target = AzureTarget(open_project(target.project.root, flags=flags))
+    told = Told()
+    with pytest.raises(BrokenArtifact):
+        target.submit(plan(target.project, "f"), told)
+    [sent] = [
+        one.sent["properties"]
+        for one in cloud.trace.exchanges
+        if one.method == "PUT" and one.path.endswith("/jobs/package-ffffffffffff-1")
+    ]
+    # the machine is billed for two idle minutes more
+    limit = seconds(sent["limits"]["timeout"], 0)
+    assert limit == round(3600 * (2 / 0.44444 - 2 / 60))
+    assert (sent["tags"]["hieno.hourly"], sent["tags"]["hieno.budget"]) == ("0.44444 USD", "2")
+    assert "it may take 4.47 h, which cost 1.985 USD at list price" in told.lines
+    assert told.lines[-1].startswith("it ran for 0.00 h: ")
+
+    [run] = [one for one in cloud.ml.runs.all() if one.id == "package-ffffffffffff-1"]
+    run.started = (datetime.now(UTC) - timedelta(hours=4.3)).isoformat()
+    with pytest.raises(UserError) as caught:
+        target.submit(plan(target.project, "f"), Told())
+    said = "azure.cluster.budget is 2 USD, and earlier attempts have cost 1.926: at 0.4444 USD/hour"
+    assert caught.value.message.startswith(said)
+    assert caught.value.hint.startswith("raise azure.cluster.budget")
+    assert "package-ffffffffffff-2" not in job_names(cloud)

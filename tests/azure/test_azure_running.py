@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from emulator.arm.ids import ResourceId
 from emulator.arm.resources import Resource
 from emulator.cloud import Cloud
 from hieno.project import open_project
+from hieno.targets.azure import plan, scaling
+from hieno.targets.azure.prices import Prices
 from hieno.targets.azure.site import opened
 
 Run = Callable[..., Result]
@@ -35,7 +38,8 @@ def running(project: Path, emulated: Any) -> Any:
             there(cloud, site.group, tags=site.tags)
             there(cloud, site.workspace, properties={})
             endpoint = f"{site.workspace}/onlineEndpoints/{site.names.endpoint}"
-            there(cloud, endpoint, properties={})
+            made = datetime.now(UTC) - timedelta(hours=40)
+            there(cloud, endpoint, properties={}, systemData={"createdAt": made.isoformat()})
             there(
                 cloud,
                 f"{endpoint}/deployments/blue",
@@ -81,7 +85,9 @@ def test_the_bill_adds_machines_up(run: Run, running: Cloud) -> None:
     assert result.exit_code == 0, result.stdout
     document = json.loads(result.stdout)
     kinds = {one["kind"]: one for one in document["items"]}
-    assert kinds["deployment"]["text"] == "1 x Standard_E4s_v3, succeeded"
+    text = "1 x Standard_E4s_v3, succeeded, not asked since it was made "
+    assert kinds["deployment"]["text"].startswith(text)
+    assert kinds["deployment"]["text"].endswith(" UTC, 40 h ago")
     assert kinds["cluster"]["text"] == "2 x Standard_E16s_v3"
     together = kinds["deployment"]["price"]["amount"] + kinds["cluster"]["price"]["amount"]
     assert document["hourly"]["amount"] == pytest.approx(together)
@@ -128,3 +134,41 @@ def test_down_takes_the_endpoints_with_the_workspace_only_where_that_is_ours(
         ["endpoint", "hieno-zasnot"]
     ]
     assert result.exit_code == 0
+
+
+def test_autoscale_rules_show_their_bounds_and_go_also_without_their_endpoint(
+    run: Run, running: Cloud
+) -> None:
+    with opened(open_project()) as site:
+        endpoint = f"{site.workspace}/onlineEndpoints/{site.names.endpoint}"
+        bounds = {"minimum": "1", "default": "1", "maximum": "3"}
+        rules = {
+            "targetResourceUri": f"{endpoint}/deployments/blue",
+            "enabled": True,
+            "profiles": [{"name": "by load", "capacity": bounds, "rules": []}],
+        }
+        there(running, site.id(scaling.TYPE, "blue"), tags=site.tags, properties=rules)
+        there(running, site.id(scaling.TYPE, "other"), tags={}, properties=rules)
+        shown = run("status").stdout
+        assert "1 x Standard_E4s_v3, succeeded, 1 to 3 by load, not asked since" in shown
+        assert "autoscale" not in shown
+        site.arm.remove(endpoint, "2025-12-01")
+    result = run("down", "--yes", "books")
+    assert [line.split()[1:] for line in result.stderr.splitlines() if line[:4] == "  - "] == [
+        ["autoscale", "rules", "blue"]
+    ]
+    assert [one.id.name for one in running.resources.of_type(scaling.TYPE)] == ["other"]
+
+
+@pytest.mark.usefixtures("running")
+def test_the_most_instances_are_counted_by_quota_and_prices(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIENO_AZURE_ENDPOINT_SCALE_MAX_INSTANCES", "3")
+    # three instances and a fifth more, rounded up to whole ones, of four cores
+    assert "blue 16, green 16" in quota_line(run)[1]
+    with opened(open_project()) as site:
+        costs = {one.what: one.price.amount for one in plan.costs(site, Prices("eastus2", "USD"))}
+    most, least = costs["under load, 3 x Standard_E4s_v3"], costs["1 x Standard_E4s_v3"]
+    assert least
+    assert most == pytest.approx(3 * least)

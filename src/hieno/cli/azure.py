@@ -106,7 +106,12 @@ def down(project: Project, as_json: bool, name: str | None, purge: bool) -> None
                 teardown.down(site, going, telling.say, purge=purge)
             finally:
                 telling.close()
-    removed = [*going.endpoints, *going.resources, *([going.group] if going.group else [])]
+    removed = [
+        *going.rules,
+        *going.endpoints,
+        *going.resources,
+        *([going.group] if going.group else []),
+    ]
     text = f"removed {len(removed)}" if removed else "nothing of this project is there"
     emit({"removed": removed}, text, as_json=as_json)
 

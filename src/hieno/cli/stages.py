@@ -67,13 +67,22 @@ def status(project: Project, as_json: bool) -> None:
 
 
 @click.command()
+@click.option(
+    "--idle",
+    is_flag=True,
+    help="On Azure: only an endpoint that has answered nobody for azure.endpoint.idle_hours.",
+)
 @project_options()
-def down(project: Project, as_json: bool) -> None:
+def down(project: Project, as_json: bool, idle: bool) -> None:
     """Stop what runs; nothing is deleted."""
     from hieno import pipeline
 
-    stopped = pipeline.down(project)
-    lines = [f"stopped {name}" for name in stopped] or ["nothing was running"]
+    if idle:
+        stopped = pipeline.down_idle(project, say=lambda line: click.echo(line, err=True))
+    else:
+        stopped = pipeline.down(project)
+    nothing = "nothing was stopped" if idle else "nothing was running"
+    lines = [f"stopped {name}" for name in stopped] or [nothing]
     emit({"stopped": stopped}, "\n".join(lines), as_json=as_json)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hieno.config.section import Section
 
@@ -35,6 +35,12 @@ class Cluster(Section):
         description="longest time of one job, which is ended then; a training "
         "goes on from its last checkpoint when the same command is typed again",
     )
+    budget: float | None = Field(
+        None,
+        gt=0,
+        description="most that the machines of one stage may cost, in azure.currency at list "
+        "price, earlier attempts included: its job ends when that is spent",
+    )
 
     @model_validator(mode="after")
     def _has_its_nodes(self) -> Self:
@@ -43,10 +49,58 @@ class Cluster(Section):
         return self
 
 
+class Scale(Section):
+    """More instances while there is much to do: from `endpoint.instances` to `max_instances`."""
+
+    max_instances: int | None = Field(
+        None,
+        ge=2,
+        le=50,
+        description="most instances of a deployment under load, endpoint.instances being the "
+        "least; default: always as many as those",
+    )
+    busy: int = Field(
+        70,
+        ge=2,
+        le=99,
+        description="percent of the GPU (of the CPU, where there is none) above which an instance "
+        "is added",
+    )
+    quiet: int = Field(
+        30, ge=1, le=98, description="percent of it below which an instance is taken away"
+    )
+    latency: float | None = Field(
+        None,
+        gt=0,
+        le=180,
+        description="seconds that nine of ten answers may take (P90) before an instance is added",
+    )
+    minutes: int = Field(
+        5, ge=5, le=720, description="minutes over which load and latency are averaged"
+    )
+    cooldown_minutes: int = Field(
+        20, ge=1, le=10080, description="minutes after a change before the next one"
+    )
+
+    @field_validator("quiet")
+    @classmethod
+    def _leaves_room(cls, value: int, told: ValidationInfo) -> int:
+        if value >= told.data.get("busy", 100):
+            raise ValueError(f"must be below busy, which is {told.data['busy']}")
+        return value
+
+
 class OnlineEndpoint(Section):
     """The machines that serve; they are billed until `hieno down`."""
 
     size: Size = Field("Standard_E4s_v3", description="machine of a deployment: the tutorial's")
+    idle_hours: float | None = Field(
+        None,
+        ge=1,
+        le=720,
+        description="hours without an answer after which `hieno down --idle` removes the endpoint",
+    )
+    scale: Scale = Scale()
     replace: bool = Field(
         False,
         description="remove the running version before the new one starts, where there is no quota "

@@ -103,6 +103,12 @@ class Target(Protocol):
     def down(self) -> list[str]:
         """Stop what serves; say what it was."""
 
+    def down_idle(self, *, say: Callable[[str], None]) -> list[str]:
+        """Stop what is billed by the hour where nobody has asked for long; say what it was.
+
+        Raises `UsageError` where that can never be.
+        """
+
 
 def open_target(project: Project) -> Target:
     """Return the target that a project's configuration names."""

@@ -37,6 +37,7 @@ from hieno.errors import (
     Interrupted,
     MissingInput,
     Unreachable,
+    UsageError,
     is_disk_full,
 )
 from hieno.files import Manifest, digest_json, read_manifest, require_here, verify, write_json
@@ -189,6 +190,13 @@ class LocalTarget:
     def down(self) -> list[str]:
         """Stop the gateway and its containers."""
         return control.down(self.project.endpoint)
+
+    def down_idle(self, *, say: Callable[[str], None]) -> list[str]:
+        """Refuse: nothing is billed here."""
+        raise UsageError(
+            "nothing that runs on this machine is billed",
+            hint="`hieno down` stops it; --idle is for `target: azure`",
+        )
 
     def _lineage_file(self, lineage: Mapping[str, str]) -> Path:
         return self.project.endpoint / f"lineage-{digest_json(lineage)[:12]}.json"

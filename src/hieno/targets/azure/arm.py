@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self  # Any: JSON documents of Azure
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
+    from azure.mgmt.monitor import MonitorManagementClient
     from azure.mgmt.quota import QuotaMgmtClient
     from azure.mgmt.resource.deployments import DeploymentsMgmtClient
     from azure.mgmt.resource.deploymentstacks import DeploymentStacksClient
@@ -68,6 +69,13 @@ class Arm:
             from azure.mgmt.resource.deploymentstacks import DeploymentStacksClient
 
         return self._opened(DeploymentStacksClient)
+
+    @cached_property
+    def monitor(self) -> MonitorManagementClient:
+        with _unheard():
+            from azure.mgmt.monitor import MonitorManagementClient
+
+        return self._opened(MonitorManagementClient)
 
     @cached_property
     def quotas(self) -> QuotaMgmtClient:

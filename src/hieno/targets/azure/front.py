@@ -18,6 +18,7 @@ from hieno.endpoint.examination import LEAST_LIKENESS, MOST_TOKENS, Examination,
 from hieno.endpoint.state import DeploymentSpec, Limits, Page
 from hieno.files import read_json, write_json
 from hieno.project import Project
+from hieno.targets.azure import scaling
 from hieno.targets.azure.serving import Seen
 from hieno.targets.azure.specification import LONGEST_REQUEST, WHOLE
 
@@ -103,7 +104,7 @@ class Asking:
 def _limits(config: Config) -> Limits:
     return Limits(
         request_timeout=min(config.endpoint.request_timeout, LONGEST_REQUEST),
-        max_concurrent=config.serve.max_requests * config.endpoint.instances,
+        max_concurrent=config.serve.max_requests * scaling.most(config),
     )
 
 

@@ -7,7 +7,7 @@ from any machine and never starts a second one.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any  # entities of a library that is imported late
 
@@ -15,7 +15,7 @@ from hieno.config import Config
 from hieno.errors import HienoError, Interrupted, TryLater
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan
-from hieno.targets.azure import assets, images
+from hieno.targets.azure import assets, budget, images
 from hieno.targets.azure.client import Workspace
 from hieno.targets.azure.failures import explained
 from hieno.targets.azure.stream import Details, History, Listener, failed
@@ -34,12 +34,17 @@ def run(
     Raises `Interrupted` on Ctrl-C, and the job goes on without us.
     """
     with explained(f"running {plan.stage}"):
-        name, known = _newest(workspace, plan)
+        tried = _attempts(workspace, plan.stage, plan.key)
+        name, known = _newest(tried, plan)
+        tags = dict(known.tags or {}) if known else {}
         if known is None:
-            name = _start(name, plan, config, workspace, reporter)
+            allowed = budget.allow(config, workspace, _nodes(plan, config), tried)
+            name = _start(name, plan, config, workspace, reporter, allowed)
+            reporter.say(str(allowed))
+            tags = allowed.tags
         reporter.say(f"{'attached to' if known else 'started'} job {name} on Azure")
         try:
-            _follow(name, workspace, reporter, log)
+            _follow(name, workspace, reporter, log, budget.Meter(tags, reporter))
         except KeyboardInterrupt:
             raise Interrupted(
                 f"the job {name} goes on, on Azure",
@@ -67,9 +72,8 @@ def cancel(workspace: Workspace) -> list[str]:
     return [f"job {job.name}" for job in active]
 
 
-def _newest(workspace: Workspace, plan: StagePlan) -> tuple[str, Any | None]:
+def _newest(tried: Sequence[Any], plan: StagePlan) -> tuple[str, Any | None]:
     """Return the job that is still at work, or the name of the next one and None."""
-    tried = _attempts(workspace, plan.stage, plan.key)
     if tried and tried[-1].status not in ENDED:
         return tried[-1].name, tried[-1]
     if len(tried) == ATTEMPTS:
@@ -97,7 +101,12 @@ def _name(stage: str, key: str, attempt: int) -> str:
 
 
 def _start(
-    name: str, plan: StagePlan, config: Config, workspace: Workspace, reporter: Reporter
+    name: str,
+    plan: StagePlan,
+    config: Config,
+    workspace: Workspace,
+    reporter: Reporter,
+    allowed: budget.Allowance,
 ) -> str:
     from azure.ai.ml import Input, Output, PyTorchDistribution, command
     from azure.ai.ml.entities import ManagedIdentityConfiguration
@@ -105,7 +114,7 @@ def _start(
     store, cluster = workspace.store, config.azure.cluster
     inputs = assets.send(plan, store, reporter)
     output = store.place(Path(plan.output))
-    nodes = cluster.nodes if plan.stage == "train" else 1
+    nodes = _nodes(plan, config)
     per_node = max(1, config.train.processes)
     outputs = {"result": output}
     if plan.stage == "train":
@@ -136,11 +145,20 @@ def _start(
         # Azure sets PyTorch's other variables; with this one each knows who shares its memory
         environment_variables={"LOCAL_WORLD_SIZE": str(per_node)} if nodes > 1 else {},
         shm_size="8g",
-        timeout=round(cluster.hours * 3600),
+        timeout=allowed.seconds,
         identity=ManagedIdentityConfiguration(),
-        tags={TAG: store.project, "hieno.key": plan.key, "hieno.stage": plan.stage},
+        tags={
+            TAG: store.project,
+            "hieno.key": plan.key,
+            "hieno.stage": plan.stage,
+            **allowed.tags,
+        },
     )
     return str(workspace.ml.jobs.create_or_update(job).name)
+
+
+def _nodes(plan: StagePlan, config: Config) -> int:
+    return config.azure.cluster.nodes if plan.stage == "train" else 1
 
 
 def _command(inputs: Mapping[str, str], outputs: Mapping[str, str]) -> str:
@@ -158,20 +176,24 @@ def _command(inputs: Mapping[str, str], outputs: Mapping[str, str]) -> str:
     return " ".join(words)
 
 
-def _follow(name: str, workspace: Workspace, reporter: Reporter, log: Path) -> None:
+def _follow(
+    name: str, workspace: Workspace, reporter: Reporter, log: Path, meter: budget.Meter
+) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     history = History(workspace)
     try:
         with log.open("wb") as file:
             listener = Listener(history, reporter, file)
-            details = _until_ended(name, history, listener, reporter)
+            details = _until_ended(name, history, listener, reporter, meter)
             if details.status != "Completed":
                 raise failed(name, details, listener, str(log))
     finally:
         history.close()
 
 
-def _until_ended(name: str, history: History, listener: Listener, reporter: Reporter) -> Details:
+def _until_ended(
+    name: str, history: History, listener: Listener, reporter: Reporter, meter: budget.Meter
+) -> Details:
     before, pause = "", POLL[0]
     while True:
         details = history.details(name)
@@ -183,6 +205,7 @@ def _until_ended(name: str, history: History, listener: Listener, reporter: Repo
                 reporter.say(f"{name}: {details.status.lower()}")
             before, pause = details.status, POLL[0]
         listener.hear(details)
+        meter.read(details)
         if details.status in ENDED:
             return details
         time.sleep(pause)

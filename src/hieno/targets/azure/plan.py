@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal  # Any: answers of Azure's client, and JSON
 
-from hieno.targets.azure import providers, roles, stack, template
+from hieno.targets.azure import providers, roles, scaling, stack, template
 from hieno.targets.azure.failures import explain, explained
 from hieno.targets.azure.kinds import kind_of, last_name, words
 from hieno.targets.azure.prices import Price, Prices
@@ -94,11 +94,18 @@ def make(site: Site, prices: Prices | None = None) -> Plan:
 def costs(site: Site, prices: Prices) -> Iterator[Cost]:
     """Yield what the project's settings lead to on the bill."""
     cluster, serving = site.config.azure.cluster, site.config.azure.endpoint
-    instances = site.config.endpoint.instances
+    least, most = site.config.endpoint.instances, scaling.most(site.config)
     node = prices.machine(cluster.size, low_priority=cluster.low_priority)
     yield Cost(f"each of at most {cluster.max_nodes} x {cluster.size}", "while a job runs", node)
-    served = prices.machine(serving.size).times(instances)
-    yield Cost(f"{instances} x {serving.size}", "until `hieno down`", served)
+    longest = cluster.hours * (node.times(cluster.nodes).amount or 0)
+    most_of_job = min(longest, cluster.budget or longest) if node.amount else None
+    job = f"the longest training, {cluster.hours:g} h on {cluster.nodes}"
+    yield Cost(job, "if nothing ends it before", replace(node, amount=most_of_job, unit="job"))
+    served = prices.machine(serving.size)
+    yield Cost(f"{least} x {serving.size}", "until `hieno down`", served.times(least))
+    if most > least:
+        busy = f"under load, {most} x {serving.size}"
+        yield Cost(busy, "instead of these, as long as it lasts", served.times(most))
     if site.config.azure.bring.workspace:
         return
     for kind in ("registry", "storage", "logs", "vault"):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any  # JSON of Azure
 
+from hieno.targets.azure import scaling
 from hieno.targets.azure.failures import explained
 from hieno.targets.azure.site import Site
 from hieno.targets.azure.sizes import Size, plain
@@ -66,7 +67,7 @@ def needs(site: Site, sizes: Mapping[str, Size]) -> list[Need]:
         family = LOW_PRIORITY if cluster.low_priority else node.family
         found.append(Need("cluster", family, node.cores * cluster.max_nodes))
     if instance := sizes.get(site.config.azure.endpoint.size.lower()):
-        cores = instance.reserved(site.config.endpoint.instances)
+        cores = instance.reserved(scaling.most(site.config))
         found += [Need(part, instance.family, cores) for part in ("blue", "green")]
     return found
 
@@ -132,7 +133,7 @@ def alternatives(site: Site, room: Room, sizes: Mapping[str, Size]) -> list[Size
 
     def fits(size: Size) -> bool:
         taken, limit = used.get(plain(size.family), (0, 0))
-        instances = site.config.endpoint.instances
+        instances = scaling.most(site.config)
         cores = 2 * size.reserved(instances) if serving else size.cores * azure.cluster.max_nodes
         return taken + cores <= limit
 

@@ -23,7 +23,7 @@ from hieno.errors import (
     UsageError,
     UserError,
 )
-from hieno.targets.azure import serving
+from hieno.targets.azure import scaling, serving
 from hieno.targets.azure.client import Workspace
 from hieno.targets.azure.failures import explained
 from hieno.targets.azure.serving import NEWEST, PREVIOUS, ROLLING, Deployed, Seen
@@ -150,9 +150,10 @@ class Rollout:
 
     def _start(self, name: str, spec: Spec, live: str | None) -> None:
         self.say(f"{name} starts with version {spec.version}")
+        instances = self._instances(spec, live)
         try:
             with explained(f"starting {name}"):
-                serving.create_deployment(self.workspace, name, spec, self.say)
+                serving.create_deployment(self.workspace, name, spec, self.say, instances=instances)
         except (AccessDenied, TryLater):
             raise
         except HienoError as error:
@@ -163,6 +164,13 @@ class Rollout:
                     "azure.endpoint.size, or `hieno deploy --replace`: nothing answers meanwhile",
                 ) from error
             raise serving.died(self.workspace, name, spec, error.message) from error
+
+    def _instances(self, spec: Spec, live: str | None) -> int:
+        """Return with how many it starts: it will have the load of what serves."""
+        present = self._existing().deployments[live].instances if live else 0
+        if present > spec.instances:
+            self.say(f"it starts with {present} instances, as many as {live} has now")
+        return max(present, spec.instances)
 
     def _shift(self, new: str, live: str, spec: Spec) -> None:
         for share in self.guard.steps:
@@ -219,6 +227,7 @@ class Rollout:
 
     def _remove(self, name: str, seen: Seen) -> None:
         with explained(f"removing {name}"):
+            scaling.remove(self.workspace, seen, name)
             serving.delete_deployment(self.workspace, name)
 
     def _change(self, **what: object) -> None:

@@ -27,6 +27,7 @@ from hieno.targets.azure.specification import LONGEST_REQUEST, Spec
 VERSION, SPEC = "hieno.version", "hieno.spec"  # of a deployment
 NEWEST, ROLLING, PREVIOUS = "hieno.newest", "hieno.rolling", "hieno.previous"  # of an endpoint
 RETIRING = "hieno.retiring"  # of an endpoint: the deployment that is to be removed
+SCALE = "hieno.scale"  # of an endpoint: which autoscale rules there are
 START_SECONDS = 1800  # a large model may load that long
 SUCCEEDED, WORKING = "succeeded", ("creating", "updating", "deleting", "scaling")
 STATES: Mapping[str, State] = {SUCCEEDED: "ready", "failed": "failed", "deleting": "stopped"}
@@ -43,6 +44,7 @@ class Deployed:
     version: str
     spec: str
     state: State
+    instances: int = 1
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def change(
 
 
 def create_deployment(
-    workspace: Workspace, name: str, spec: Spec, say: Callable[[str], None]
+    workspace: Workspace, name: str, spec: Spec, say: Callable[[str], None], *, instances: int
 ) -> None:
     """Start a deployment and wait until it is ready; what it says meanwhile is passed on."""
     from azure.ai.ml.entities import ManagedOnlineDeployment, OnlineRequestSettings
@@ -174,7 +176,7 @@ def create_deployment(
         model=spec.model,
         environment=spec.image,
         instance_type=spec.size,
-        instance_count=spec.instances,
+        instance_count=instances,
         environment_variables=dict(spec.environment),
         request_settings=OnlineRequestSettings(
             request_timeout_ms=round(min(spec.timeout, LONGEST_REQUEST) * 1000),
@@ -207,13 +209,10 @@ def delete_deployment(workspace: Workspace, name: str) -> None:
     _finish(poller.result, lambda: _find_deployment(workspace, name), to_be="")
 
 
-def delete_endpoint(workspace: Workspace) -> bool:
-    """Remove the endpoint with all its deployments; tell whether there was one."""
-    if read(workspace) is None:
-        return False
+def delete_endpoint(workspace: Workspace) -> None:
+    """Remove the endpoint with all its deployments."""
     poller = workspace.ml.online_endpoints.begin_delete(name=workspace.names.endpoint)
     _finish(poller.result, lambda: _find_endpoint(workspace), to_be="")
-    return True
 
 
 def logs(workspace: Workspace, name: str, lines: int = LOG_LINES) -> list[str]:
@@ -281,7 +280,10 @@ def _probe(period: int) -> Any:
 def _deployed(found: Any) -> Deployed:
     tags = found.tags or {}
     return Deployed(
-        tags.get(VERSION, "?"), tags.get(SPEC, ""), STATES.get(_state(found), "starting")
+        version=tags.get(VERSION, "?"),
+        spec=tags.get(SPEC, ""),
+        state=STATES.get(_state(found), "starting"),
+        instances=int(found.instance_count or 1),
     )
 
 

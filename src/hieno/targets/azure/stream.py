@@ -30,6 +30,8 @@ class Details:
     status: str
     logs: Mapping[str, str]
     error: str
+    started: str = ""
+    ended: str = ""
 
 
 class History:
@@ -56,7 +58,13 @@ class History:
         """Return how a run stands."""
         address = f"{self._api}/history/v1.0{self._id}/runs/{job}/details"
         found = self._get(self._client, address)
-        return Details(found["status"], found.get("logFiles") or {}, _reason(found.get("error")))
+        return Details(
+            found["status"],
+            found.get("logFiles") or {},
+            _reason(found.get("error")),
+            found.get("startTimeUtc") or "",
+            found.get("endTimeUtc") or "",
+        )
 
     def read(self, url: str, start: int) -> bytes:
         """Return what a log holds from a byte on."""

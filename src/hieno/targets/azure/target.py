@@ -25,11 +25,12 @@ from hieno.registry.versions import ModelVersion
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan
 from hieno.targets import Address
-from hieno.targets.azure import assets, front, images, jobs, registry, serving
+from hieno.targets.azure import assets, front, idleness, images, jobs, registry, scaling, serving
 from hieno.targets.azure.client import Workspace, open_workspace
 from hieno.targets.azure.failures import explained
 from hieno.targets.azure.rollout import Rollout
 from hieno.targets.azure.serving import Seen
+from hieno.targets.azure.site import opened
 from hieno.targets.azure.specification import Spec, specify
 from hieno.targets.local import LocalTarget
 
@@ -111,6 +112,7 @@ class AzureTarget:
         else:
             spec = self._spec(workspace, version, say)
             self._rollout(workspace, say, questions).deploy(spec)
+        scaling.ensure(workspace, self.project.config)
         self._place(workspace)
 
     def serving(self, version: ModelVersion) -> Mapping[str, Any] | None:
@@ -122,6 +124,8 @@ class AzureTarget:
         with explained("reading the keys"):
             if front.is_stale(self.project, serving.keys(workspace)):
                 return None  # so that `up` hands the gateway the new one
+        if not scaling.are_current(workspace, self.project.config, seen):
+            return None  # so that `up` sets the rules
         shown = seen.status(workspace.names.endpoint).as_json()
         if seen.is_held(version.version):
             return shown
@@ -162,6 +166,7 @@ class AzureTarget:
         workspace = self._needed()
         seen = self._place(workspace)
         self._rollout(workspace, say).move(seen, shares, mirror)
+        scaling.ensure(workspace, self.project.config)
         return self._place(workspace).status(workspace.names.endpoint)
 
     def rollback(self, *, say: Callable[[str], None]) -> EndpointStatus:
@@ -169,6 +174,7 @@ class AzureTarget:
         workspace = self._needed()
         self._place(workspace)
         self._rollout(workspace, say).rollback()
+        scaling.ensure(workspace, self.project.config)
         return self._place(workspace).status(workspace.names.endpoint)
 
     def keys(self) -> Keys:
@@ -213,10 +219,19 @@ class AzureTarget:
         if workspace is None:
             return stopped
         stopped += jobs.cancel(workspace)
-        with explained("removing the endpoint"):
-            if serving.delete_endpoint(workspace):
-                stopped.append(f"endpoint {workspace.names.endpoint}")
+        if (seen := self._seen(workspace)) is not None:
+            with explained("removing the endpoint"):
+                scaling.remove(workspace, seen)
+                serving.delete_endpoint(workspace)
+            stopped.append(f"endpoint {workspace.names.endpoint}")
         return stopped
+
+    def down_idle(self, *, say: Callable[[str], None]) -> list[str]:
+        """Remove the endpoint if nobody was answered for azure.endpoint.idle_hours."""
+        idleness.require_hours(self.project.config)
+        with opened(self.project) as site:
+            removed = idleness.remove_idle(site, say)
+        return [*front.remove(self.project), *removed] if removed else []
 
     def _register(self, plan: StagePlan, reporter: Reporter) -> None:
         workspace = self._made(reporter.say)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any  # JSON of Azure
 
 from hieno.errors import HienoError
-from hieno.targets.azure import kinds, namesakes, stack
+from hieno.targets.azure import kinds, namesakes, scaling, stack
 from hieno.targets.azure.failures import explained
 from hieno.targets.azure.site import Site
 
@@ -18,15 +19,18 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Doomed:
-    """Ids of what goes: endpoints first, then what the stack manages, then our empty group."""
+    """Ids of what goes: autoscale rules and endpoints first, then what the stack manages, then our
+    empty group.
+    """
 
+    rules: tuple[str, ...]
     endpoints: tuple[str, ...]
     resources: tuple[str, ...]
     group: str | None
 
     @property
     def is_empty(self) -> bool:
-        return not (self.endpoints or self.resources or self.group)
+        return not (self.rules or self.endpoints or self.resources or self.group)
 
 
 def doomed(site: Site) -> Doomed:
@@ -38,10 +42,11 @@ def doomed(site: Site) -> Doomed:
         ours = group is not None and _is_ours(group.get("tags") or {}, site)
         within = site.arm.list(f"{site.group}/resources", GROUPS) if group else []
         endpoints = _endpoints(site, resources)
-    left = {one["id"].lower() for one in within} - {one.lower() for one in resources}
+    rules = _rules(site, within)
+    left = {one["id"].lower() for one in within} - {one.lower() for one in (*resources, *rules)}
     # Parts of what goes, such as an endpoint of the workspace, go with it.
     left = {one for one in left if not any(one.startswith(f"{r.lower()}/") for r in resources)}
-    return Doomed(endpoints, resources, site.group if ours and not left else None)
+    return Doomed(rules, endpoints, resources, site.group if ours and not left else None)
 
 
 def lines(going: Doomed) -> list[str]:
@@ -49,7 +54,7 @@ def lines(going: Doomed) -> list[str]:
     roles = sum(kinds.kind_of(one) == "role" for one in going.resources)
     text = [
         f"  - {kinds.kind_of(one):<20}  {kinds.last_name(one)}"
-        for one in (*going.endpoints, *going.resources)
+        for one in (*going.rules, *going.endpoints, *going.resources)
         if kinds.kind_of(one) != "role"
     ]
     if roles:
@@ -66,6 +71,9 @@ def down(site: Site, going: Doomed, say: Say, *, purge: bool) -> None:
     names stay taken so long.
     """
     names = site.names
+    with explained("removing the autoscale rules"):
+        for rule in going.rules:
+            site.arm.remove(rule, scaling.API)
     for endpoint in going.endpoints:
         say(f"removing the endpoint {kinds.last_name(endpoint)}; this may take half an hour")
         with explained(f"removing the endpoint {kinds.last_name(endpoint)}"):
@@ -105,6 +113,16 @@ def _endpoints(site: Site, resources: tuple[str, ...]) -> tuple[str, ...]:
     if site.workspace.lower() in {one.lower() for one in resources}:
         return tuple(found)
     return tuple(one for one in found if kinds.last_name(one) == site.names.endpoint)
+
+
+def _rules(site: Site, within: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return our autoscale rules, also those whose endpoint somebody has removed by hand."""
+    kind = scaling.TYPE.lower()
+    return tuple(
+        str(one["id"])
+        for one in within
+        if one["type"].lower() == kind and _is_ours(one.get("tags") or {}, site)
+    )
 
 
 def _is_ours(tags: dict[str, str], site: Site) -> bool:

@@ -22,6 +22,7 @@ ACTIONS = (
     "Microsoft.MachineLearningServices/workspaces/jobs/write",
     "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/write",
 )
+SCALES = "Microsoft.Insights/autoscaleSettings/write"
 
 
 def signed_in(site: Site) -> Finding:
@@ -77,7 +78,9 @@ def identities_roles(site: Site) -> list[Finding]:
 
 
 def _may_make(site: Site, scope: str, granted: list[dict[str, object]]) -> Finding:
-    lacking = [action for action in ACTIONS if not roles.allows(granted, action)]
+    scales = site.config.azure.endpoint.scale.max_instances is not None
+    wanted = (*ACTIONS, SCALES) if scales else ACTIONS
+    lacking = [action for action in wanted if not roles.allows(granted, action)]
     if not lacking:
         return Finding("your roles", "ok", "you may make what the project needs")
     need = _callers(site, "Contributor", scope)
