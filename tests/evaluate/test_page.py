@@ -15,6 +15,7 @@ from hieno.evaluate.measures import Reply
 from hieno.evaluate.questions import Question
 from hieno.evaluate.report import page, write_report
 from hieno.evaluate.report.cases import marked
+from hieno.evaluate.report.curves import curves
 from hieno.evaluate.stage import judged, side_by_side
 
 HOSTILE = (
@@ -148,6 +149,27 @@ def test_only_the_words_that_differ_are_marked() -> None:
     assert marked("It is <b> blue", "It is green", "ins") == "It is <ins>&lt;b&gt; blue</ins>"
     assert marked("It is blue.", "it is Blue", "ins") == "It is blue."
     assert marked("", "it", "ins") == ""
+
+
+def test_what_was_measured_of_each_step_has_a_curve() -> None:
+    measured = {"learning_rate": 1e-4, "grad_norm": 2.0, "memory_gb": 1.5, "tokens": 9}
+    metrics = [
+        {"step": step, "loss": 2.0 / step, **measured, "tokens_per_second": rate}
+        for step, rate in enumerate((None, 50.0, 60.0), 1)
+    ]
+    found = curves(metrics, {"steps": 3, "test_loss": 0.5, "base_test_loss": 2.5})
+    assert re.findall(r'aria-label="([^"]*)">', found) == [
+        "training loss over 3 steps",
+        "learning rate",
+        "norm of the gradient, before it is clipped",
+        "tokens a second, on average so far",
+        "memory in GB",
+    ]
+    lines = re.findall(r'<polyline class="(\w+)" points="([^"]*)"', found)
+    assert [(kind, len(points.split())) for kind, points in lines] == [
+        ("train", 3), ("test", 2), ("train", 3), ("train", 3), ("train", 2), ("train", 3),
+    ]  # fmt: skip
+    assert curves([{"step": 1, "loss": 1.0}], {"steps": 1}).count("<svg") == 1
 
 
 @pytest.mark.parametrize("metrics", [[], [{"step": 1, "loss": float("nan")}]])

@@ -23,6 +23,17 @@ FACTS: dict[str, Any] = {
     "base_test_loss": 2.0,
     "steps": 2,
 }
+STEPS: list[dict[str, Any]] = [
+    {
+        "loss": 2.0 / step,
+        "learning_rate": 1e-3 / step,
+        "grad_norm": 3.0 - step,
+        "tokens": 9 * step,
+        "tokens_per_second": None if step == 1 else 55.5,  # the first step warms up
+        "memory_gb": 0.5 + step,
+    }
+    for step in (1, 2)
+]
 DATASET_FACTS: dict[str, Any] = {
     "source": "chats.jsonl",
     "split": {"seed": 0, "test_size": 0.2, "own_test": False},
@@ -39,12 +50,14 @@ def place(tmp_path: Path) -> tracking.Place:
     """A project with one run and no MLflow yet."""
     with published(tmp_path / "runs" / "abc", kind="run", key="abc-key") as (folder, facts):
         facts.update(FACTS)
-        rows = [
-            {"step": step, "loss": 2.0 / step, "learning_rate": 1e-3, "grad_norm": 1.0, "tokens": 9}
-            for step in (1, 2)
+        metrics = [{"step": step, "epoch": step / 2, **row} for step, row in enumerate(STEPS, 1)]
+        samples = [
+            {"step": step, "epoch": epoch, "question": "Where is the ferry?", "answer": answer}
+            for step, epoch, answer in ((1, 0.5, "Where?"), (2, 1.0, "At the north pier."))
         ]
-        text = "\n".join(json.dumps(row) for row in rows)
-        (folder / "metrics.jsonl").write_text(text, encoding="utf-8")
+        for name, rows in (("metrics", metrics), ("samples", samples)):
+            text = "\n".join(json.dumps(row) for row in rows)
+            (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     with published(tmp_path / "datasets" / "set", kind="dataset", key="set-key") as (folder, facts):
         facts.update(DATASET_FACTS)
         (folder / "train.jsonl").write_text("{}\n", encoding="utf-8")
@@ -81,7 +94,10 @@ def test_runs_versions_and_aliases_are_shown_once(place: tracking.Place) -> None
     assert run.data.params["rank"] == "4"
     assert run.data.metrics["loss"] == 1.0
     assert run.data.metrics["score"] == 0.75
-    assert [m.value for m in client.get_metric_history(run.info.run_id, "loss")] == [2.0, 1.0]
+    for name in STEPS[0]:
+        expected = [row[name] for row in STEPS if row[name] is not None]
+        history = client.get_metric_history(run.info.run_id, name)
+        assert [metric.value for metric in history] == expected, name
     assert run.info.status == "FINISHED"
     assert dataset.info.run_name == "data-set-key"
 
@@ -93,6 +109,30 @@ def test_runs_versions_and_aliases_are_shown_once(place: tracking.Place) -> None
     assert {alias: int(number) for alias, number in aliases.items()} == {
         "champion": 1,
         "challenger": 2,
+    }
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")  # MLflow's own
+def test_held_out_answers_are_a_table_for_each_epoch_of_a_run(place: tracking.Place) -> None:
+    from mlflow.tracking import MlflowClient
+
+    for _ in range(2):
+        tracking.sync(place, print)
+    client = MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
+    experiment = client.get_experiment_by_name("desk")
+    [run] = client.search_runs([experiment.experiment_id], "tags.`hieno.key` = 'abc-key'")
+    paths = [file.path for file in client.list_artifacts(run.info.run_id, "samples")]
+    shown = json.loads(run.data.tags["mlflow.loggedArtifacts"])
+    assert shown == [{"path": path, "type": "table"} for path in paths]
+    tables = {
+        path: json.loads(Path(client.download_artifacts(run.info.run_id, path)).read_text("utf-8"))
+        for path in paths
+    }
+    columns = ["step", "question", "answer"]
+    rows = [[1, "Where is the ferry?", "Where?"], [2, "Where is the ferry?", "At the north pier."]]
+    assert tables == {
+        "samples/epoch-0.5.json": {"columns": columns, "data": rows[:1]},
+        "samples/epoch-1.json": {"columns": columns, "data": rows[1:]},
     }
 
 

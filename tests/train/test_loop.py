@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from hieno.config import Train
 from hieno.errors import ConfigError, TryLater
 from hieno.files import digest_file
+from hieno.registry.tracking import METRICS
 from hieno.train import checkpoints, kernels
 from hieno.train.loop import fine_tune
 from hieno.train.model import load, targets, tuned_layers
@@ -86,6 +87,7 @@ def test_fine_tuning_lowers_the_held_out_loss(tiny_model: Path, tmp_path: Path) 
         for line in (tmp_path / "work" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     ]
     assert [row["step"] for row in rows] == list(range(1, 17))
+    assert {*METRICS} - {"test_loss"} <= rows[0].keys()  # what MLflow and the report show
     assert rows[-1]["loss"] < rows[0]["loss"]
 
 

@@ -151,6 +151,7 @@ def _add_run(
             metrics.append(Metric(name, facts[name], 0, facts["steps"]))
     for start in range(0, len(metrics), 1000):  # MLflow's limit for one call
         client.log_batch(run_id, metrics=metrics[start : start + 1000])
+    _add_samples(client, run_id, folder / "samples.jsonl")
     for path, dataset in datasets.items():
         if dataset.digest == facts["dataset"]:
             client.log_inputs(run_id, [as_input(path, dataset, context="training")])
@@ -163,6 +164,20 @@ def _add_run(
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     client.set_terminated(run_id, "FINISHED")
     return run_id
+
+
+def _add_samples(client: MlflowClient, run_id: str, samples: Path) -> None:
+    """Add the answers to held-out questions as a table for each epoch, if there are any."""
+    from pandas import DataFrame
+
+    rows = list(read_jsonl(samples)) if samples.is_file() else []
+    epochs: dict[float, list[dict[str, Any]]] = {}
+    for row in rows:
+        epochs.setdefault(row["epoch"], []).append(row)
+    for epoch, some in epochs.items():
+        # as objects: of how MLflow asks for columns of text, pandas warns where they are its own
+        table = DataFrame(some, columns=["step", "question", "answer"], dtype=object)
+        client.log_table(run_id, table, f"samples/epoch-{epoch:g}.json")
 
 
 def _add_versions(client: MlflowClient, place: Place, runs: dict[str, str]) -> None:
