@@ -131,7 +131,8 @@ class _Gated(torch.autograd.Function):
         slope = torch.empty_like(both)
         d_gate, d_up = slope.chunk(2, -1)
         torch.mul(upstream, silu(gate), out=d_up)
-        d_gate.copy_(torch.ops.aten.silu_backward(upstream * up, gate))
+        torch.mul(upstream, up, out=d_gate)
+        torch.ops.aten.silu_backward.grad_input(d_gate, gate, grad_input=d_gate)
         return slope
 
 

@@ -59,7 +59,7 @@ class _ChunkedLoss(torch.autograd.Function):
         weight = head.to(dtype)
         need_hidden, need_head = ctx.needs_input_grad[:2]
         d_hidden = torch.empty_like(hidden) if need_hidden else None
-        d_head = torch.zeros_like(head, dtype=torch.float32) if need_head else None
+        d_head: Tensor | None = None
         loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
         with torch.autocast(device, enabled=False):
             for rows, states in _chunks(len(hidden), teacher):
@@ -71,22 +71,36 @@ class _ChunkedLoss(torch.autograd.Function):
                     log_q = _log_softmax(states.to(dtype) @ weight.t())
                     part, slope = _divergence(log_p, log_q)
                 loss += part
-                slope = slope.div_(count).to(dtype)
+                slope = slope.to(dtype)
                 if d_hidden is not None:
                     d_hidden[rows] = slope @ weight
-                if d_head is not None:
-                    d_head += (slope.t() @ h).float()
+                if need_head:
+                    d_head = _add_product(d_head, slope, h)
+        if need_head and d_head is None:
+            d_head = torch.zeros_like(head)
         ctx.gradients = (d_hidden, None if d_head is None else d_head.to(head.dtype))
+        ctx.count = count
         return loss / count
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        d_hidden, d_head = ctx.gradients
+        # they are scaled where they lie, and let go: whoever adds them up need not copy them
+        (d_hidden, d_head), ctx.gradients = ctx.gradients, None
+        scale = upstream / ctx.count
         return (
-            None if d_hidden is None else d_hidden * upstream.to(d_hidden.dtype),
-            None if d_head is None else d_head * upstream.to(d_head.dtype),
+            None if d_hidden is None else d_hidden.mul_(scale),
+            None if d_head is None else d_head.mul_(scale),
             *[None] * 3,
         )
+
+
+def _add_product(total: Tensor | None, slope: Tensor, hidden: Tensor) -> Tensor:
+    """Add a chunk's share of the head's gradient to the total, which is in float32."""
+    if total is None:
+        return (slope.t() @ hidden).float()
+    if slope.dtype == total.dtype:
+        return total.addmm_(slope.t(), hidden)
+    return total.add_(slope.t() @ hidden)
 
 
 def _chunks(total: int, teacher: Tensor | None) -> Iterator[tuple[slice, Tensor | None]]:
@@ -100,8 +114,7 @@ def _chunks(total: int, teacher: Tensor | None) -> Iterator[tuple[slice, Tensor 
 
 
 def _log_softmax(logits: Tensor) -> Tensor:
-    exact = logits.float()
-    return exact.sub_(exact.logsumexp(-1, keepdim=True))
+    return logits.float().log_softmax(-1)
 
 
 def _cross_entropy(log_p: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ float32: 9,500 to 11,600 numbers a layer and token, as chats are 62 to 600 token
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +25,10 @@ PROCESS = 0.75e9  # bytes of an interpreter with torch and its libraries
 PER_HIDDEN, PER_FEED_FORWARD = 22.0, 6.0
 CHECKPOINT_PER_HIDDEN = 2.0  # with checkpointing only a layer's input is kept
 PER_VOCABULARY = 1024 * 10.0  # bytes per entry: a chunk's logits and their gradient
+
+# glibc's mallopt: no block of its own for a large request, nothing given back, one heap that
+# grows by 64 MB
+KEEPING = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 1 << 26)}
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,20 @@ def _states(shape: Shape, settings: Train, *, dtype: str, tokens: int) -> int:
     if not looked_up or settings.checkpointing:
         return 0
     return tokens * shape.hidden * (2 if dtype == "bfloat16" else 4)
+
+
+def keep_freed() -> None:
+    """Let this process keep the memory that it frees for what it asks for next, under glibc.
+
+    Every pass frees the hundreds of megabytes that the next one asks for. Given back to the
+    system, they come back page by page, cleared.
+    """
+    try:
+        option = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):  # no glibc: macOS, Windows
+        return
+    for number, value in KEEPING.values():
+        option(number, value)
 
 
 def peak() -> int:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from trl import SFTConfig, SFTTrainer
 
 from hieno.config import Train
-from hieno.train import group
+from hieno.train import group, memory
 from hieno.train.kernels import Kernels, row_loss
 from hieno.train.packing import IGNORED, Row, pack, passes, share
 from hieno.train.readings import Readings
@@ -38,6 +38,7 @@ def trainer_of(
     """
     from datasets import Dataset
 
+    memory.keep_freed()
     arguments = SFTConfig(
         output_dir=str(work),
         use_cpu=not torch.cuda.is_available(),
