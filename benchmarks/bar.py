@@ -1,10 +1,14 @@
 """How long until four of five held-out questions of the demo are answered right: `make bench-bar`.
 
-LoRA and whole with hieno, LoRA with stock TRL on the same chats (padded batches, sdpa), each in a
-process of its own, all with the demo's settings. After each epoch the held-out questions are asked;
-that takes no part in the time. A configuration ends when the bar is reached.
+LoRA and whole with hieno, and with stock TRL on the same chats (padded batches, sdpa), each in a
+process of its own, all with the demo's settings. After every `EVERY` epochs the held-out questions
+are asked; that takes no part in the time. A configuration ends when the bar is reached.
 
-    EPOCHS=3 CONFIGS=lora,full,lora-trl make bench-bar
+With `OUT` the project, the results and a checkpoint of each time are kept in a folder: the same
+command goes on where it was stopped, and leaves out what is done. So the whole can be run in parts,
+and the table shows whatever is there.
+
+    OUT=/tmp/bar CONFIGS=lora EPOCHS=3 EVERY=1 make bench-bar
 """
 
 from __future__ import annotations
@@ -16,36 +20,53 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any  # trainers are untyped
 
 BAR = 0.8
-CONFIGS = "lora,full,lora-trl"
+CONFIGS = "lora,full,lora-trl,full-trl"
 FULL_RATE = 1e-4  # the demo's is an adapter's
 MOST_TOKENS = 60  # as `hieno evaluate` has it
+STATE = "state.json"
 
 
 def main() -> None:
     """Train each configuration to the bar, print a table, and one JSON object as the last line."""
     from hieno.demo import demo
 
-    found: dict[str, Any] = {"bar": BAR}
-    with tempfile.TemporaryDirectory(prefix="hieno-bench-") as folder:
-        root = demo(Path(folder) / "demo")
+    kept = os.environ.get("OUT")
+    place: AbstractContextManager[str] = (
+        nullcontext(kept) if kept else tempfile.TemporaryDirectory(prefix="hieno-bench-")
+    )
+    with place as folder:
+        out = Path(folder).resolve()
+        root = demo(out / "demo")
         stages = called([sys.executable, "-m", "hieno", "data", "--json", "--project", str(root)])
         where = [stage["details"]["folder"] for stage in stages["stages"][:2]]
-        print(f"{'':<9}  {'seconds':>8}  {'epochs':>6}  {'held-out':>8}", flush=True)
         for name in os.environ.get("CONFIGS", CONFIGS).split(","):
-            ended = called([sys.executable, "-m", "benchmarks.bar", name, *where, str(root)])
-            reached = ended["share"] >= BAR
-            found[f"{name}_seconds"] = ended["seconds"] if reached else None
-            found[f"{name}_share"] = ended["share"]
-            print(
-                f"{name:<9}  {ended['seconds']:>8.1f}  {ended['epochs']:>6}  {ended['share']:>8.1%}"
-                + ("" if reached else "  not reached"),
-                flush=True,
-            )
-    print(json.dumps(found))
+            called([sys.executable, "-m", "benchmarks.bar", name, *where, str(out)])
+        print(json.dumps(summary(out)))
+
+
+def summary(out: Path) -> dict[str, Any]:
+    """Print a table of what was measured so far, and return it."""
+    found: dict[str, Any] = {"bar": BAR}
+    print(f"{'':<9}  {'seconds':>8}  {'epochs':>6}  {'held-out':>8}", flush=True)
+    for name in CONFIGS.split(","):
+        if not (out / name / STATE).is_file():
+            continue
+        ended = json.loads((out / name / STATE).read_text(encoding="utf-8"))
+        reached = ended["share"] >= BAR
+        found[f"{name}_seconds"] = round(ended["seconds"], 1) if reached else None
+        found[f"{name}_share"] = round(ended["share"], 3)
+        missing = "not reached" if ended["done"] else "goes on"
+        print(
+            f"{name:<9}  {ended['seconds']:>8.1f}  {ended['epochs']:>6}  {ended['share']:>8.1%}"
+            + ("" if reached else f"  {missing}"),
+            flush=True,
+        )
+    return found
 
 
 def called(command: list[str]) -> dict[str, Any]:
@@ -59,30 +80,43 @@ def called(command: list[str]) -> dict[str, Any]:
 # ---- in the child ---------------------------------------------------------------------------
 
 
-def train(name: str, base: Path, dataset: Path, root: Path) -> dict[str, float]:
+def train(name: str, base: Path, dataset: Path, out: Path) -> dict[str, Any]:
     """Train one configuration until it reaches the bar; return how long and how far it came."""
     from hieno.config import Train
+    from hieno.files import read_json
     from hieno.project import open_project
 
-    settings = open_project(root).config.train.model_dump()
+    work = out / name
+    work.mkdir(exist_ok=True)
+    state: dict[str, Any] = {"seconds": 0.0, "epochs": 0, "share": 0.0, "step": 0, "done": False}
+    if (work / STATE).is_file():
+        state = read_json(work / STATE)
+    if state["done"]:
+        return state
+    settings = open_project(out / "demo").config.train.model_dump()
     settings["epochs"] = float(os.environ.get("EPOCHS", "3"))
-    if name == "full":
+    if name.startswith("full"):
         settings |= {"method": "full", "learning_rate": FULL_RATE, "frozen_layers": 0}
     opened = Train.model_validate(settings)
-    with tempfile.TemporaryDirectory() as work:
-        trainer, chosen = TRAINERS[name.partition("-")[2]](opened, base, dataset, Path(work))
-        asking = exam(trainer, chosen, base, dataset)
-        trainer.add_callback(asking)
-        trainer.train()
-    return {"seconds": asking.seconds, "epochs": asking.epochs, "share": asking.share}
+    trainer, chosen = TRAINERS[name.partition("-")[2]](opened, base, dataset, work)
+    trainer.add_callback(exam(trainer, chosen, base, dataset, work=work, state=state))
+    checkpoint = work / f"checkpoint-{state['step']}"
+    trainer.train(resume_from_checkpoint=str(checkpoint) if state["step"] else None)
+    return state
 
 
-def exam(trainer: Any, chosen: Any, base: Path, dataset: Path) -> Any:
-    """Return a callback that asks the held-out questions after each epoch and stops at the bar."""
+def exam(
+    trainer: Any, chosen: Any, base: Path, dataset: Path, *, work: Path, state: dict[str, Any]
+) -> Any:
+    """Return a callback that asks the held-out questions now and then and stops at the bar.
+
+    `state` is how far it came; with each checkpoint it is written to `work`.
+    """
     from transformers import TrainerCallback
 
     from hieno.evaluate.measures import facts_of, is_right
     from hieno.evaluate.questions import held_out
+    from hieno.files import write_json
     from hieno.package.layout import weights_folder
     from hieno.templates import load_tokenizer, render_prompt, stop_ids
     from hieno.train.samples import Questions, answers
@@ -98,21 +132,30 @@ def exam(trainer: Any, chosen: Any, base: Path, dataset: Path) -> Any:
         stops=stop_ids(folder),
     )
 
-    class Exam(TrainerCallback):  # type: ignore[misc]
-        seconds, epochs, share = 0.0, 0, 0.0
+    every = int(os.environ.get("EVERY", "1"))
 
+    class Exam(TrainerCallback):  # type: ignore[misc]
         def on_epoch_begin(self, *_: Any, **__: Any) -> None:
             self.began = time.perf_counter()
 
-        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.seconds += time.perf_counter() - self.began
-            self.epochs += 1
+        def on_epoch_end(self, args: Any, run: Any, control: Any, **_: Any) -> None:
+            state["seconds"] += time.perf_counter() - self.began
+            state["epochs"] += 1
+            last = run.global_step >= run.max_steps
+            if state["epochs"] % every and not last:
+                return
             replies = answers(trainer.model, questions, chosen, most_tokens=MOST_TOKENS)
             right = [is_right(q, r, facts) for q, r in zip(asked, replies, strict=True)]
-            self.share = sum(right) / len(right)
-            seconds = f"{self.seconds:.0f} s"
-            print(f"epoch {self.epochs}: {self.share:.1%} after {seconds}", file=sys.stderr)
-            control.should_training_stop |= self.share >= BAR
+            state["share"] = sum(right) / len(right)
+            state["done"] = last or state["share"] >= BAR
+            told = f"{state['share']:.1%} after {state['seconds']:.0f} s"
+            print(f"{work.name}, epoch {state['epochs']}: {told}", file=sys.stderr, flush=True)
+            control.should_training_stop |= state["done"]
+            control.should_save = True
+
+        def on_save(self, args: Any, run: Any, control: Any, **_: Any) -> None:
+            state["step"] = run.global_step
+            write_json(work / STATE, state)
 
     return Exam()
 
@@ -164,13 +207,17 @@ def theirs(settings: Any, base: Path, dataset: Path, work: Path) -> tuple[Any, A
         warmup_steps=settings.warmup,
         seed=settings.seed,
         save_strategy="no",
+        save_total_limit=2,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
     chats = rows_of(base, dataset, "train.jsonl") + rows_of(base, dataset, "replay.jsonl")
+    adapted = settings.method == "lora"
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.bfloat16 if half else torch.float32, attn_implementation="sdpa"
+        folder,
+        dtype=torch.bfloat16 if half and adapted else torch.float32,
+        attn_implementation="sdpa",
     )
     layers = model.config.num_hidden_layers
     trainer = SFTTrainer(
@@ -184,7 +231,9 @@ def theirs(settings: Any, base: Path, dataset: Path, work: Path) -> tuple[Any, A
             r=settings.rank,
             lora_alpha=settings.alpha,
             layers_to_transform=list(range(settings.frozen_layers, layers)),
-        ),
+        )
+        if adapted
+        else None,
     )
     return trainer, Kernels("sdpa")
 
