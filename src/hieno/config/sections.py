@@ -154,6 +154,11 @@ class Train(Section):
         description="processes that train together, each on a share of a step's chats; 0: one for "
         "each GPU, or one",
     )
+    sharding: Literal["none", "full"] = Field(
+        "none",
+        description="what each of several processes keeps: the whole model, or a share of its "
+        "weights, gradients and optimizer states (FSDP)",
+    )
     samples: int = Field(
         0, ge=0, le=20, description="held-out questions answered after each epoch, to read along"
     )
@@ -164,6 +169,12 @@ class Train(Section):
     def _only_adapters_leave_layers_out(self) -> Self:
         if self.frozen_layers and self.method == "full":
             raise ValueError("frozen_layers is for adapters: the method full tunes every layer")
+        return self
+
+    @model_validator(mode="after")
+    def _four_bits_are_not_sharded(self) -> Self:
+        if self.sharding == "full" and self.method == "qlora":
+            raise ValueError("sharding is for lora and full: a 4-bit base is kept whole")
         return self
 
     @model_validator(mode="after")

@@ -117,5 +117,5 @@ def _refuse_sharding() -> None:
             raise ConfigError(
                 f"{variable} asks for {name}, and training would silently copy the whole model to "
                 "every process instead",
-                hint=f"unset {variable}; where a model does not fit, `--method lora` or qlora does",
+                hint=f"unset {variable}; train.sharding: full shards a model that does not fit",
             )

@@ -140,8 +140,9 @@ def row_loss(
     labels, taught = row["labels"], readings.taught(row)
     with readings.entered(model, row) as inputs:
         if loss == "chunked":
-            head = causal(model).get_output_embeddings().weight
-            return supervised_loss(last_hidden(model, inputs), head, labels, count, taught)
+            hidden = last_hidden(model, inputs)
+            head = causal(model).get_output_embeddings().weight  # of a sharded model whole by now
+            return supervised_loss(hidden, head, labels, count, taught)
         logits = model(**inputs, use_cache=False).logits[0, :-1].float()
     return _stock(logits, labels[0, 1:], causal(model), taught) / count
 

@@ -87,8 +87,15 @@ def fine_tune(
         reporter,
         steps_per_epoch=steps.per_epoch,
         measure=lambda: trainer.mean_loss(test),
-        keep=trainer.model.save_pretrained,
-        answer=sampler(trainer.model, questions, prepared.kernels, work=work, reporter=reporter),
+        keep=trainer.save_weights,
+        answer=sampler(
+            trainer.model,
+            questions,
+            prepared.kernels,
+            work=work,
+            reporter=reporter,
+            together=settings.sharding == "full",
+        ),
     )
     trainer.add_callback(watch)
     started = time.monotonic()
@@ -101,8 +108,7 @@ def fine_tune(
     else:
         tuned = trainer.mean_loss(test)
     [peak] = group.total(memory.peak())
-    if group.leads():
-        _keep(trainer.model, work, weights)
+    _keep(trainer, work, weights)
     return Outcome(
         steps=trainer.state.global_step,
         seconds=seconds,
@@ -126,12 +132,17 @@ def _go_back(work: Path) -> Path | None:
     return checkpoint
 
 
-def _keep(model: Any, work: Path, weights: Path) -> None:
+def _keep(trainer: Any, work: Path, weights: Path) -> None:
     """Put the weights that count into their folder: the best ones, where they were looked for."""
-    if (work / BEST).is_dir():
-        (work / BEST).rename(weights)
-    else:
-        model.save_pretrained(weights)
+
+    def taken() -> bool:
+        found = (work / BEST).is_dir()
+        if found:
+            (work / BEST).rename(weights)
+        return found
+
+    if not group.by_leader(taken):
+        trainer.save_weights(weights)
 
 
 def prepare(

@@ -25,7 +25,6 @@ PROCESS = 0.75e9  # bytes of an interpreter with torch and its libraries
 PER_HIDDEN, PER_FEED_FORWARD = 22.0, 6.0
 CHECKPOINT_PER_HIDDEN = 2.0  # with checkpointing only a layer's input is kept
 PER_VOCABULARY = 1024 * 10.0  # bytes per entry: a chunk's logits and their gradient
-
 # glibc's mallopt: no block of its own for a large request, nothing given back, one heap that
 # grows by 64 MB
 KEEPING = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 1 << 26)}
@@ -103,9 +102,19 @@ def shape_of(model_folder: Path) -> Shape:
 
 
 def need(
-    shape: Shape, settings: Train, *, dtype: str, pass_tokens: int, checkpointing: bool
+    shape: Shape,
+    settings: Train,
+    *,
+    dtype: str,
+    pass_tokens: int,
+    checkpointing: bool,
+    shards: int = 1,
 ) -> Need:
-    """Return what a run holds at its peak when a pass has `pass_tokens` tokens."""
+    """Return what a run holds at its peak when a pass has `pass_tokens` tokens.
+
+    Of `shards` processes that share a model, each holds a share of what is trained; the weights
+    count whole, as each reads them before they are shared out.
+    """
     width = 2 if dtype == "bfloat16" else 4
     if settings.method == "full":
         copies = 2 if dtype == "bfloat16" else 0  # autocast's, which live through a pass
@@ -122,18 +131,27 @@ def need(
     return Need(
         process=int(PROCESS),
         weights=weights,
-        trained=trained,
+        trained=trained // shards,
         activations=int(kept * pass_tokens * width / 2),
         logits=int(PER_VOCABULARY * shape.vocabulary),
     )
 
 
-def fit(shape: Shape, settings: Train, *, dtype: str, lengths: Sequence[int], free: float) -> Fit:
+def fit(
+    shape: Shape,
+    settings: Train,
+    *,
+    dtype: str,
+    lengths: Sequence[int],
+    free: float,
+    shards: int = 1,
+) -> Fit:
     """Choose the largest passes that fit into `free` bytes, and checkpointing where none does.
 
     `lengths` are those of the chats in tokens: a pass holds the longest at least, and no more than
-    a step. The states of frozen layers are kept where all else is as it was asked for. Raises
-    `ConfigError` where even the smallest passes are too much.
+    a step; `shards` is how many processes share the model. The states of frozen layers are kept
+    where all else is as it was asked for. Raises `ConfigError` where even the smallest passes are
+    too much.
     """
     states = _states(shape, settings, dtype=dtype, tokens=sum(lengths))
     step = sorted(lengths)[-settings.batch_size :]
@@ -143,7 +161,12 @@ def fit(shape: Shape, settings: Train, *, dtype: str, lengths: Sequence[int], fr
         for size in sizes:
             most = max(min(size, sum(step)), step[-1])
             wants = need(
-                shape, settings, dtype=dtype, pass_tokens=most, checkpointing=checkpointing
+                shape,
+                settings,
+                dtype=dtype,
+                pass_tokens=most,
+                checkpointing=checkpointing,
+                shards=shards,
             )
             changes = _changes(settings, size, checkpointing)
             with_states = replace(wants, states=states)

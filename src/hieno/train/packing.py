@@ -111,15 +111,16 @@ def share(chats: Sequence[Row], *, rank: int, of: int) -> list[Row]:
         least = tokens.index(min(tokens))
         shares[least].append(chat)
         tokens[least] += len(chat["input_ids"])
-    if shares[rank]:
-        return shares[rank]
-    return [
-        {
-            name: begin if name in WHOLE else [_nothing(name)] * len(begin)
-            for name, values in chats[0].items()
-            for begin in [values[:SHORTEST_PREFIX]]
-        }
-    ]
+    return shares[rank] or [nothing_of(chats[0])]
+
+
+def nothing_of(chat: Row) -> Row:
+    """Return the beginning of a chat, of which nothing is learnt."""
+    begun = {name: values[:SHORTEST_PREFIX] for name, values in chat.items()}
+    return {
+        name: begin if name in WHOLE else [_nothing(name)] * len(begin)
+        for name, begin in begun.items()
+    }
 
 
 def common_prefix(chats: Sequence[Row]) -> int:

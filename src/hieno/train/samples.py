@@ -11,7 +11,7 @@ from typing import Any  # models and tokenizers are untyped in transformers
 import torch
 
 from hieno.reporting import Reporter
-from hieno.train import kernels
+from hieno.train import group, kernels
 from hieno.train.kernels import Kernels
 from hieno.train.model import causal
 
@@ -30,14 +30,25 @@ class Questions:
 
 
 def sampler(
-    model: Any, questions: Questions | None, chosen: Kernels, *, work: Path, reporter: Reporter
+    model: Any,
+    questions: Questions | None,
+    chosen: Kernels,
+    *,
+    work: Path,
+    reporter: Reporter,
+    together: bool = False,
 ) -> Callable[[int, float], None]:
-    """Return what asks the questions after an epoch: it reports the answers and keeps them."""
+    """Return what asks the questions after an epoch: it reports the answers and keeps them.
+
+    Of several processes the leader asks; all do where the model takes them `together`.
+    """
 
     def ask(step: int, epoch: float) -> None:
-        if questions is None:
+        if questions is None or not (together or group.leads()):
             return
         found = answers(model, questions, chosen)
+        if not group.leads():
+            return
         with (work / SAMPLES).open("a", encoding="utf-8") as file:
             for question, answer in zip(questions.texts, found, strict=True):
                 row = {"step": step, "epoch": epoch, "question": question, "answer": answer}

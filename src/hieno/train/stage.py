@@ -197,6 +197,7 @@ def tokenise(
 
 def _settle(settings: Train, model_folder: Path, rows: Sequence[Row], work: Path) -> dict[str, Any]:
     from hieno import machine
+    from hieno.train import sharding
     from hieno.train.memory import fit, shape_of
 
     started = work / "started.json"
@@ -204,9 +205,11 @@ def _settle(settings: Train, model_folder: Path, rows: Sequence[Row], work: Path
         return dict(read_json(started))
     dtype = machine.compute_dtype() if settings.dtype == "auto" else settings.dtype
     processes = _processes(settings)
+    sharding.refuse(settings, processes)
     fitted = fit(
         shape_of(model_folder),
         settings,
+        shards=processes if settings.sharding == "full" else 1,
         dtype=dtype,
         lengths=[len(row["input_ids"]) for row in rows],
         free=_free_memory() / int(os.environ.get("LOCAL_WORLD_SIZE", processes)),

@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader
 from trl import SFTConfig, SFTTrainer
 
 from hieno.config import Train
-from hieno.train import group, memory
+from hieno.train import group, memory, sharding
 from hieno.train.kernels import Kernels, row_loss
-from hieno.train.packing import IGNORED, Row, pack, passes, share
+from hieno.train.packing import IGNORED, Row, nothing_of, pack, passes, share
 from hieno.train.readings import Readings
 
 
@@ -72,23 +72,38 @@ def trainer_of(
     return _Trainer(
         kernels=kernels,
         readings=readings or Readings(),
+        sharded=settings.sharding == "full",
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(list(rows)),
-        data_collator=partial(step_of, kernels=kernels, most=settings.pass_tokens),
+        data_collator=partial(
+            step_of,
+            kernels=kernels,
+            most=settings.pass_tokens,
+            in_step=settings.sharding == "full",
+        ),
     )
 
 
-def step_of(chats: Sequence[Row], *, kernels: Kernels, most: int) -> dict[str, Any]:
+def step_of(
+    chats: Sequence[Row], *, kernels: Kernels, most: int, in_step: bool = False
+) -> dict[str, Any]:
     """Return what this process learns in a step: its packed passes, and what is counted.
 
     The ids are its own, as they are summed over processes; the labels are those of the whole step.
+    With `in_step` all processes have as many passes, some of which teach nothing: each pass of a
+    sharded model needs all of them.
     """
-    own = share(chats, rank=group.rank(), of=group.size())
-    packed = [pack(some, share_prefix=kernels.shares_prefix) for some in passes(own, most=most)]
+    divided = [
+        passes(share(chats, rank=rank, of=group.size()), most=most)
+        for rank in (range(group.size()) if in_step else [group.rank()])
+    ]
+    own = divided[group.rank() if in_step else 0]
+    packed = [pack(some, share_prefix=kernels.shares_prefix) for some in own]
+    idle = [pack([nothing_of(chats[0])], share_prefix=False)] * (max(map(len, divided)) - len(own))
     labels = [label for chat in chats for label in (IGNORED, *chat["labels"][1:])]
     return {
-        "passes": packed,
+        "passes": [*packed, *idle],
         "input_ids": torch.cat([row["input_ids"] for row in packed], 1),
         "labels": torch.tensor([labels]),
     }
@@ -97,9 +112,12 @@ def step_of(chats: Sequence[Row], *, kernels: Kernels, most: int) -> dict[str, A
 class _Trainer(SFTTrainer):  # type: ignore[misc]  # transformers is untyped here
     """TRL's trainer with a step of our own: several passes, one update (its extension points)."""
 
-    def __init__(self, *, kernels: Kernels, readings: Readings, **settings: Any) -> None:
+    def __init__(
+        self, *, kernels: Kernels, readings: Readings, sharded: bool, **settings: Any
+    ) -> None:
         super().__init__(**settings)
         self._kernels = kernels
+        self._sharded = sharded
         self._readings = readings.on(self.args.device)
 
     def training_step(
@@ -111,8 +129,9 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]  # transformers is untyped her
         count = max(float(num_items_in_batch), 1.0) / self.accelerator.num_processes
         total = torch.zeros((), device=self.args.device)
         for row in [*early, last]:
-            # gradients travel between processes once a step
-            with nullcontext() if row is last else self.accelerator.no_sync(model):
+            # gradients travel between processes once a step; to their shares at once
+            at_once = self._sharded or row is last
+            with nullcontext() if at_once else self.accelerator.no_sync(model):
                 loss = self._row_loss(model, row, count)
                 self.accelerator.backward(loss)
             total += loss.detach()
@@ -128,6 +147,40 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]  # transformers is untyped her
             loader.batch_sampler.num_processes, loader.batch_sampler.process_index = 1, 0
             loader.batch_sampler.even_batches = False
         return loader
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Shard the model, if it is to be, before an optimizer is made for its parameters."""
+        first = self._sharded and self.optimizer is None
+        if first:
+            sharding.shard(self.model)
+            # autocast as every model gets it; what is prepared is not copied to each process
+            self.accelerator.prepare_model(self.model, device_placement=False, evaluation_mode=True)
+            self.model._is_accelerate_prepared = True
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if first:
+            sharding.take_shares(optimizer)
+        return optimizer
+
+    def save_weights(self, folder: Path) -> None:
+        """Save what is tuned: the leader writes, and of a sharded model all give their shares."""
+        state = sharding.gathered(self.model) if self._sharded else None
+        if group.leads():
+            self.model.save_pretrained(folder, state_dict=state)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if self._sharded:
+            self._save(output_dir, state_dict=sharding.gathered(self.model))
+        else:
+            super().save_model(output_dir, _internal_call)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        inner = getattr(self.optimizer, "optimizer", self.optimizer)
+        with sharding.whole_states(inner) if self._sharded else nullcontext():
+            super()._save_optimizer_and_scheduler(output_dir)
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        norm = super()._clip_grad_norm(model)
+        return norm.full_tensor() if self._sharded else norm
 
     def mean_loss(self, rows: Sequence[Row]) -> float | None:
         """Return the mean loss of the model over the supervised tokens of rows, if there are."""

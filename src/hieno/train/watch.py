@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import signal
 import time
@@ -105,24 +104,32 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     def _end_epoch(self, step: int, epoch: float) -> bool:
         """Measure the held-out loss, ask the questions, and tell whether patience has ended."""
         loss = self._measure() if self._measures else None
-        if group.leads():
-            self._answer(step, epoch)
-        return group.by_leader(lambda: loss is not None and self._is_over(step, epoch, loss))
+        self._answer(step, epoch)
+        if loss is None:
+            return False
+        losses = group.by_leader(lambda: self._note(step, epoch, loss))
+        if not self._patience:
+            return False
+        since_best = len(losses) - 1 - losses.index(min(losses))
+        if not since_best:
+            self._keep_best()
+        return since_best >= self._patience
 
-    def _is_over(self, step: int, epoch: float, loss: float) -> bool:
+    def _note(self, step: int, epoch: float, loss: float) -> list[float]:
+        """Write and report a held-out loss; return all of them so far."""
         before = held_out_losses(self._work / METRICS)
         self._write({"step": step, "epoch": epoch, "test_loss": loss})
         self._reporter.say(f"epoch {epoch:g}: held-out loss {loss:.4f}")
-        if not self._patience:
-            return False
-        if loss < min(before.values(), default=math.inf):
-            partial = self._work / f"{BEST}.partial"
+        return list({**before, step: loss}.values())
+
+    def _keep_best(self) -> None:
+        partial = self._work / f"{BEST}.partial"
+        if group.leads():
             shutil.rmtree(partial, ignore_errors=True)
-            self._keep(partial)
+        self._keep(partial)
+        if group.leads():
             shutil.rmtree(self._work / BEST, ignore_errors=True)
             partial.rename(self._work / BEST)
-        since_best = list(({**before, step: loss}).values())
-        return len(since_best) - 1 - since_best.index(min(since_best)) >= self._patience
 
     def _write(self, row: dict[str, Any]) -> None:
         with (self._work / METRICS).open("a", encoding="utf-8") as file:
