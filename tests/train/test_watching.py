@@ -50,9 +50,7 @@ def test_held_out_questions_are_answered_each_epoch_and_training_is_not_changed_
 
 
 def test_a_run_that_diverges_is_stopped_with_its_losses(tiny_model: Path, tmp_path: Path) -> None:
-    wild = planned(
-        tiny_model, tmp_path, method="full", learning_rate=1.0, scheduler="constant", warmup=0.5
-    )
+    wild = planned(tiny_model, tmp_path, method="full", learning_rate=1.0, warmup=0.5)
     with pytest.raises(HienoError) as caught:
         stage.run(wild, Silent())
     assert caught.value.message.startswith("training diverged: the mean loss of the last 10 steps")

@@ -174,7 +174,7 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]  # transformers is untyped her
             super().save_model(output_dir, _internal_call)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        inner = getattr(self.optimizer, "optimizer", self.optimizer)
+        inner: Any = getattr(self.optimizer, "optimizer", self.optimizer)
         with sharding.whole_states(inner) if self._sharded else nullcontext():
             super()._save_optimizer_and_scheduler(output_dir)
 
