@@ -105,7 +105,8 @@ def test_a_job_that_has_not_ended_is_listed_and_one_that_has_is_not(
             there(running, id, properties={"jobType": "Command", "tags": {}})
             run_of = running.ml.runs.begin(ResourceId(site.workspace), "books", name)
             run_of.become(status)
-    assert sorted(json.loads(run("status", "--json").stdout)["jobs"]) == ["train-1", "train-2"]
+    jobs = json.loads(run("status", "--json").stdout)["jobs"]
+    assert sorted(job["name"] for job in jobs) == ["train-1", "train-2"]
     lines = run("status").stdout.splitlines()
     jobs = [line.split() for line in lines if line.startswith("job")]
     assert sorted(jobs) == [
