@@ -125,6 +125,8 @@ def create(cloud: Cloud, deployment: Resource) -> Container:
     name = f"{deployment.id.parent.name}-{deployment.id.name}-{time.monotonic_ns()}"
     folder = cloud.folder / "deployments" / name
     python = images.interpreter(image, folder / "image")
+    for place in image.venvs:
+        images.interpreter(images.Image(wheels=image.wheels), folder / place.lstrip("/"))
     port = free_port()
     routes = environment.properties.get("inferenceConfig") or {}
     variables = {

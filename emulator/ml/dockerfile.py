@@ -27,6 +27,8 @@ class Stage:
     entrypoint: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
     requirements: list[Path] = field(default_factory=list)
+    base: str = ""  # the image that it is made from
+    venvs: list[str] = field(default_factory=list)  # environments beside the image's own Python
 
 
 def read(context: Path, dockerfile: str) -> Stage:
@@ -50,6 +52,7 @@ def read(context: Path, dockerfile: str) -> Stage:
             stage.command = _words(rest)
         elif word == "RUN":
             stage.requirements += _requirements(context, rest)
+            stage.venvs += re.findall(r"\buv venv (?:--python \S+ )?(/\S+)", rest)
         elif word in ("COPY", "ADD"):
             _check_sources(context, rest, f"{dockerfile}:{line}")
     if stage is None:
@@ -65,6 +68,8 @@ def _begin(rest: str, stages: dict[str, Stage]) -> Stage:
         list(before.entrypoint),
         list(before.command),
         list(before.requirements),
+        before.base or words[0],
+        list(before.venvs),
     )
     stages[str(len({id(one) for one in stages.values()}))] = stage
     if len(words) == 3 and words[1].lower() == "as":

@@ -11,6 +11,7 @@ conda.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import sysconfig
 import venv
@@ -30,6 +31,8 @@ from emulator.ml.dockerfile import CannotBuild
 if TYPE_CHECKING:
     from emulator.cloud import Cloud
 
+_INFERENCE = re.compile(r"mcr\.microsoft\.com/azureml/.*inference")  # Azure's, with its server
+_SERVER = Path(__file__).with_name("inference-server.txt")  # what stands for them
 # what a process needs of the machine to run at all, and how many threads it may use
 _KEPT = ("LANG", "LC_ALL", "SYSTEMROOT", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -42,6 +45,7 @@ class Image:
     command: tuple[str, ...] = ()  # of its own, where the image is one that serves
     wheels: tuple[Path, ...] = ()
     python: Path = Path(sys.executable)  # whose packages it has
+    venvs: tuple[str, ...] = ()  # paths of environments beside it, which have the emulator's
 
 
 def build(cloud: Cloud, environment: Resource) -> Image:
@@ -113,6 +117,12 @@ def _build(cloud: Cloud, environment: Resource) -> Image:
     stage = dockerfile.read(folder, context.get("dockerfilePath") or "Dockerfile")
     wheels = tuple(sorted(folder.rglob("*.whl")))
     command = (*stage.entrypoint, *stage.command)
+    if _INFERENCE.match(stage.base):
+        # it serves by itself, and what is installed beside it is none of its business
+        python = Path(sys.executable)
+        if cloud.settings.builds_images:
+            python = packages.ensure([_SERVER], cloud.ml.machine)
+        return Image(stage.environment, command, wheels, python, tuple(stage.venvs))
     if cloud.settings.builds_images and stage.requirements:
         python = packages.ensure(stage.requirements, cloud.ml.machine)
         return Image(stage.environment, command, wheels, python)

@@ -12,6 +12,7 @@ import pytest
 from ground import client, emulated, write
 
 from emulator.cloud import Cloud
+from emulator.ml import images
 from emulator.settings import Settings
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -22,7 +23,7 @@ ENV HIENO_HOME=/tmp/hieno HF_HUB_OFFLINE=1
 ENTRYPOINT ["python", "-X", "utf8", "-m", "hieno.serve", "--host", "0.0.0.0", "--port", "5001"]
 """
 
-SCORING_PINS = Path(__file__).with_name("scoring-pins.txt")
+SCORING_PINS = Path(images.__file__).with_name("inference-server.txt")
 SCORE = """\
 import json, os
 

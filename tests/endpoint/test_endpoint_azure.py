@@ -20,7 +20,11 @@ from hieno.errors import HienoError, UsageError
 
 def specs(azure: Azure) -> dict[str, DeploymentSpec]:
     blue = DeploymentSpec("3", (), url=azure.url, data_digest="ab12")
-    return {"blue": blue, "base": DeploymentSpec("base", (), url=azure.url, remote_name="base")}
+    named = {
+        name: DeploymentSpec(name, (), url=azure.url, remote_name=name, only_score=name == "script")
+        for name in ("base", "script")
+    }
+    return {"blue": blue, **named}
 
 
 def front(folder: Path, azure: Azure, credential: str, *, wait: float = 60) -> None:
@@ -74,6 +78,18 @@ def test_deployments_there_are_named_here(fronted: Endpoint) -> None:
         assert named.json()["name"] == "base"
         headers = {"azureml-model-deployment": "other"}
         assert client.post("/score", json={}, headers=headers).status_code == 404
+
+
+def test_where_only_one_address_gets_through_a_header_says_which_is_meant(
+    azure: Azure, fronted: Endpoint
+) -> None:
+    with fronted.client() as client:
+        asked = client.post("/v1/chat/completions", json={"model": "script"})
+        assert asked.json() == {"name": "script", "path": "/score"}
+        assert azure.asked[-1]["hieno-route"] == "/v1/chat/completions"
+        headers = {"azureml-model-deployment": "script"}
+        assert client.post("/score", json={}, headers=headers).json()["path"] == "/score"
+        assert "hieno-route" not in azure.asked[-1]
 
 
 @pytest.mark.parametrize("status", [400, 429, 500])

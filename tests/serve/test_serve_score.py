@@ -250,3 +250,11 @@ def test_a_foreign_host_is_refused(client: Client, host: str) -> None:
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:80", "[::1]"])
 def test_this_machine_is_known_by_all_its_names(client: Client, host: str) -> None:
     assert client.get("/", headers={"host": host}).status_code == 200
+
+
+def test_a_header_leads_to_the_other_addresses_where_score_is_the_only_one(client: Client) -> None:
+    asked = {"model": "tiny", "messages": [{"role": "user", "content": "Who?"}], "max_tokens": 3}
+    led = client.post("/score", asked, headers={"hieno-route": "/v1/chat/completions"})
+    assert led.json()["choices"] == client.chat("Who?", max_tokens=3).json()["choices"]
+    assert client.get("/score", headers={"hieno-route": "/v1/models"}).json()["object"] == "list"
+    assert client.get("/score", headers={"hieno-route": "/nowhere"}).status_code == 404

@@ -101,6 +101,10 @@ class OnlineEndpoint(Section):
         description="hours without an answer after which `hieno down --idle` removes the endpoint",
     )
     scale: Scale = Scale()
+    serving: Literal["container", "script"] = Field(
+        "container",
+        description="our container, or a scoring script that runs it behind Azure's own server",
+    )
     replace: bool = Field(
         False,
         description="remove the running version before the new one starts, where there is no quota "

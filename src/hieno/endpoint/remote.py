@@ -22,6 +22,7 @@ from hieno.processes import ProcessId
 
 PROBE_PERIOD = 15.0
 PROBE_TIMEOUT = 10.0
+SCORE, ROUTE = b"/score", b"hieno-route"
 _OWN = (404, 408, 429)  # what an endpoint says for itself
 _MODEL_STATUS = b"ms-azureml-model-error-statuscode"
 _MODEL_REASON = b"ms-azureml-model-error-reason"
@@ -70,6 +71,7 @@ class Elsewhere:
     def __init__(self, spec: DeploymentSpec, credential: SecretStr) -> None:
         self._base = spec.url.rstrip("/")
         self._named = spec.remote_name.encode()
+        self._only_score = spec.only_score
         self._credential = credential
         # Unlike on loopback, the machine's proxies and certificates are wanted here.
         self._client = httpx.AsyncClient(follow_redirects=False)
@@ -82,6 +84,8 @@ class Elsewhere:
         if self._named:
             headers.append((b"azureml-model-deployment", self._named))
         sent = replace(call, headers=headers)
+        if self._only_score and call.target != SCORE:
+            sent = replace(sent, target=SCORE, headers=[*headers, (ROUTE, call.target)])
         async with opened(self._client, self._base, sent, timeout=timeout) as answer:
             yield _as_container(answer)
 

@@ -54,7 +54,7 @@ class DeploymentSpec:
     """What one deployment runs; `{port}` in the command is replaced for each instance.
 
     With a `url` it is an Azure endpoint instead, or the deployment there of `remote_name`; the
-    credential for it is in no file.
+    credential for it is in no file. `only_score`: nothing but `/score` gets through to it.
     """
 
     version: str
@@ -67,6 +67,7 @@ class DeploymentSpec:
     memory: int = 0  # bytes that must be free before an on-demand instance starts; 0: unknown
     url: str = ""
     remote_name: str = ""
+    only_score: bool = False
 
 
 @dataclass(frozen=True)

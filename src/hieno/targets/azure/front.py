@@ -31,9 +31,12 @@ def place(project: Project, seen: Seen, keys: Keys) -> EndpointStatus:
     renewed = _known(folder) != _print_of(keys)
     live = seen.live() or next(iter(seen.deployments), "")
     version = seen.deployments[live].version if live else "?"
-    specs = {WHOLE: DeploymentSpec(version, (), url=seen.url)}
+    scripted = any(one.scripted for one in seen.deployments.values())
+    specs = {WHOLE: DeploymentSpec(version, (), url=seen.url, only_score=scripted)}
     for name, one in seen.deployments.items():
-        specs[name] = DeploymentSpec(one.version, (), url=seen.url, remote_name=name)
+        specs[name] = DeploymentSpec(
+            one.version, (), url=seen.url, remote_name=name, only_score=one.scripted
+        )
     status = control.front(
         folder,
         specs,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
+from hieno.config.azure import OnlineEndpoint
 from hieno.files import digest_files, tree_digests
 from hieno.targets.azure import wheel
 from hieno.targets.azure.client import Workspace
@@ -16,7 +17,7 @@ from hieno.targets.azure.failures import explained
 
 PORT = 5001
 PINS = {"train": "train", "package": "serve", "evaluate": "serve"}  # of a stage's job
-CONTAINER = "hieno-container"
+CONTAINER, SCRIPT = "hieno-container", "hieno-script"
 CPU_ONLY = "ENV UV_TORCH_BACKEND=cpu"
 ROUTES = {
     "liveness_route": {"port": PORT, "path": "/health"},
@@ -39,23 +40,28 @@ def of_job(workspace: Workspace, stage: str, size: str, say: Callable[[str], Non
         return _registered(workspace, f"hieno-{pins}", folder, say)
 
 
-def of_deployment(workspace: Workspace, size: str, say: Callable[[str], None]) -> str:
-    """Return the environment of our container, made first where it is not there."""
-    with _container(size) as folder:
-        return _registered(workspace, CONTAINER, folder, say, routes=ROUTES)
+def of_deployment(
+    workspace: Workspace, endpoint: OnlineEndpoint, say: Callable[[str], None]
+) -> str:
+    """Return the environment of a deployment, made first where it is not there."""
+    scripted = endpoint.serving == "script"
+    with _container(endpoint) as folder:
+        name, routes = (SCRIPT, None) if scripted else (CONTAINER, ROUTES)
+        return _registered(workspace, name, folder, say, routes=routes)
 
 
-def name_of_deployment(size: str) -> str:
-    """Return what the environment of our container is called for the code that runs here."""
-    with _container(size) as folder:
-        return f"{CONTAINER}:{_version(folder)}"
+def name_of_deployment(endpoint: OnlineEndpoint) -> str:
+    """Return what the environment of a deployment is called for the code that runs here."""
+    with _container(endpoint) as folder:
+        return f"{SCRIPT if endpoint.serving == 'script' else CONTAINER}:{_version(folder)}"
 
 
 @contextmanager
-def _container(size: str) -> Iterator[Path]:
+def _container(endpoint: OnlineEndpoint) -> Iterator[Path]:
+    parts = ["script"] if endpoint.serving == "script" else ["packages", "serve"]
     with tempfile.TemporaryDirectory(prefix="hieno-image-") as name:
         folder = Path(name)
-        _write(folder, "serve", ["packages", "serve"], gpu=has_gpu(size))
+        _write(folder, "serve", parts, gpu=has_gpu(endpoint.size))
         wheel.write(folder)
         yield folder
 

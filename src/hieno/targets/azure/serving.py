@@ -19,16 +19,16 @@ from hieno.endpoint.control import EndpointStatus
 from hieno.endpoint.credentials import Keys, Which
 from hieno.endpoint.state import DeploymentStatus, State
 from hieno.errors import HienoError, Unreachable
+from hieno.targets.azure import script
 from hieno.targets.azure.arm import Arm
 from hieno.targets.azure.client import Workspace
 from hieno.targets.azure.failures import JUST_GIVEN
-from hieno.targets.azure.specification import LONGEST_REQUEST, Spec
+from hieno.targets.azure.specification import LONGEST_REQUEST, START_SECONDS, Spec
 
-VERSION, SPEC = "hieno.version", "hieno.spec"  # of a deployment
+VERSION, SPEC, SERVING = "hieno.version", "hieno.spec", "hieno.serving"  # of a deployment
 NEWEST, ROLLING, PREVIOUS = "hieno.newest", "hieno.rolling", "hieno.previous"  # of an endpoint
 RETIRING = "hieno.retiring"  # of an endpoint: the deployment that is to be removed
 SCALE = "hieno.scale"  # of an endpoint: which autoscale rules there are
-START_SECONDS = 1800  # a large model may load that long
 SUCCEEDED, WORKING = "succeeded", ("creating", "updating", "deleting", "scaling")
 STATES: Mapping[str, State] = {SUCCEEDED: "ready", "failed": "failed", "deleting": "stopped"}
 LOG_LINES = 100
@@ -45,6 +45,7 @@ class Deployed:
     spec: str
     state: State
     instances: int = 1
+    scripted: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,13 +169,19 @@ def create_deployment(
     workspace: Workspace, name: str, spec: Spec, say: Callable[[str], None], *, instances: int
 ) -> None:
     """Start a deployment and wait until it is ready; what it says meanwhile is passed on."""
-    from azure.ai.ml.entities import ManagedOnlineDeployment, OnlineRequestSettings
+    from azure.ai.ml.entities import (
+        CodeConfiguration,
+        ManagedOnlineDeployment,
+        OnlineRequestSettings,
+    )
 
+    code = CodeConfiguration(code=spec.code, scoring_script=script.NAME) if spec.code else None
     deployment = ManagedOnlineDeployment(
         name=name,
         endpoint_name=workspace.names.endpoint,
         model=spec.model,
         environment=spec.image,
+        code_configuration=code,
         instance_type=spec.size,
         instance_count=instances,
         environment_variables=dict(spec.environment),
@@ -184,7 +191,11 @@ def create_deployment(
         ),
         readiness_probe=_probe(period=10),
         liveness_probe=_probe(period=30),
-        tags={VERSION: str(spec.version), SPEC: spec.digest},
+        tags={
+            VERSION: str(spec.version),
+            SPEC: spec.digest,
+            SERVING: "script" if spec.code else "container",
+        },
     )
     poller = workspace.ml.online_deployments.begin_create_or_update(deployment)
 
@@ -284,6 +295,7 @@ def _deployed(found: Any) -> Deployed:
         spec=tags.get(SPEC, ""),
         state=STATES.get(_state(found), "starting"),
         instances=int(found.instance_count or 1),
+        scripted=tags.get(SERVING) == "script",
     )
 
 

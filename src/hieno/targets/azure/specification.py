@@ -10,9 +10,11 @@ from hieno.config import Config
 from hieno.endpoint.state import COLOURS
 from hieno.files import digest_json
 from hieno.registry.versions import ModelVersion
+from hieno.targets.azure import script
 from hieno.targets.local import lineage
 
 LONGEST_REQUEST = 180.0  # seconds; Azure's bound
+START_SECONDS = 1800  # a large model may load that long
 WHOLE = "azure"  # the endpoint with its own division of the traffic
 NAMES = (WHOLE, *COLOURS)  # what a container is called by those who ask through the gateway
 
@@ -21,7 +23,8 @@ NAMES = (WHOLE, *COLOURS)  # what a container is called by those who ask through
 class Spec:
     """A model version in our container, on so many machines of a size.
 
-    `environment` is what the container is told; `hieno.serve` reads it.
+    `environment` is what the container is told; `hieno.serve` reads it. `code` is the scoring
+    script that runs the container, or nothing where it runs by itself.
     """
 
     version: int
@@ -32,6 +35,7 @@ class Spec:
     timeout: float
     max_concurrent: int
     environment: Mapping[str, str]
+    code: str = ""
 
     @property
     def digest(self) -> str:
@@ -39,8 +43,9 @@ class Spec:
         return digest_json(vars(self))[:16]
 
 
-def specify(config: Config, version: ModelVersion, image: str) -> Spec:
+def specify(config: Config, version: ModelVersion, image: str, code: str = "") -> Spec:
     """Return how a project serves a version."""
+    own = script.variables(config.serve.max_requests, START_SECONDS) if code else {}
     settings = {
         f"HIENO_SERVE_{name.upper()}": str(value)
         for name, value in config.serve.model_dump().items()
@@ -58,5 +63,7 @@ def specify(config: Config, version: ModelVersion, image: str) -> Spec:
             "HIENO_ALIASES": ",".join(NAMES),
             "HIENO_LINEAGE": json.dumps(lineage(version)),
             **settings,
+            **own,
         },
+        code=code,
     )

@@ -25,7 +25,17 @@ from hieno.registry.versions import ModelVersion
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan
 from hieno.targets import Address
-from hieno.targets.azure import assets, front, idleness, images, jobs, registry, scaling, serving
+from hieno.targets.azure import (
+    assets,
+    front,
+    idleness,
+    images,
+    jobs,
+    registry,
+    scaling,
+    script,
+    serving,
+)
 from hieno.targets.azure.client import Workspace, open_workspace
 from hieno.targets.azure.failures import explained
 from hieno.targets.azure.rollout import Rollout
@@ -130,7 +140,9 @@ class AzureTarget:
         if seen.is_held(version.version):
             return shown
         config, deployed = self.project.config, seen.deployments[live]
-        spec = specify(config, version, images.name_of_deployment(config.azure.endpoint.size))
+        code = script.name_of(workspace) if self._scripted() else ""
+        image = images.name_of_deployment(config.azure.endpoint)
+        spec = specify(config, version, image, code)
         settled = seen.is_settled() and deployed.state == "ready"
         return shown if settled and deployed.spec == spec.digest else None
 
@@ -261,8 +273,13 @@ class AzureTarget:
     ) -> Spec:
         """Return how a version is served, with its image made where it is not there."""
         config = self.project.config
-        image = images.of_deployment(workspace, config.azure.endpoint.size, say)
-        return specify(config, version, image)
+        image = images.of_deployment(workspace, config.azure.endpoint, say)
+        return specify(
+            config, version, image, script.publish(workspace) if self._scripted() else ""
+        )
+
+    def _scripted(self) -> bool:
+        return self.project.config.azure.endpoint.serving == "script"
 
     def _rollout(
         self,
