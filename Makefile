@@ -9,7 +9,7 @@ WORKERS ?= logical
 # Empty means off: without compiled files every process compiles torch anew, for 15 seconds.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo rehearse test lint unit test-slow soak bench-demo bench-cli clean
+.PHONY: help demo rehearse test lint unit test-slow soak clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

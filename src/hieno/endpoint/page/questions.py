@@ -73,6 +73,7 @@ class Account:
         self._tokens = question.max_tokens
         self._question = question
         self._written = 0
+        self._open = True
         self._rest = b""
 
     def pay(self) -> None:
@@ -88,9 +89,10 @@ class Account:
             visitor.tokens -= self._tokens
 
     def give_back(self) -> None:
-        """Return what was not used."""
+        """Return what was not used, once."""
         visitor = self._visitor
-        if visitor.requests is not None and visitor.tokens is not None:
+        if self._open and visitor.requests is not None and visitor.tokens is not None:
+            self._open = False
             visitor.tokens += max(0, self._tokens - self._written)
             if not self._written:
                 visitor.requests += 1
@@ -124,5 +126,6 @@ class Account:
             return  # the page will say so
         if usage := event.get("usage"):
             self._written = int(usage["completion_tokens"])
+            self.give_back()  # before the page hears of the end, and asks what is left
         elif event.get("choices") and event["choices"][0].get("delta", {}).get("content"):
             self._written += 1  # at least: what a reader who leaves early has had
