@@ -8,7 +8,7 @@ With `OUT` the project, the results and a checkpoint of each time are kept in a 
 command goes on where it was stopped, and leaves out what is done. So the whole can be run in parts,
 and the table shows whatever is there.
 
-    OUT=/tmp/bar CONFIGS=lora EPOCHS=3 EVERY=1 make bench-bar
+    OUT=bar CONFIGS=lora EPOCHS=3 EVERY=1 make bench-bar
 """
 
 from __future__ import annotations
