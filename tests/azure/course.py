@@ -21,8 +21,7 @@ import pytest
 
 from emulator.cloud import Cloud
 from emulator.trace import Exchange
-from hieno.files import published, read_manifest
-from hieno.package import layout
+from hieno.files import read_manifest
 from hieno.project import Project, open_project
 from hieno.registry import versions
 from hieno.registry.versions import ModelVersion
@@ -31,7 +30,7 @@ from hieno.stages import StagePlan, publish
 from hieno.targets.azure import jobs, serving, wheel
 from hieno.targets.azure.target import AzureTarget
 from hieno.targets.local import LocalTarget
-from standing import Told, make_base, stand_ins
+from standing import Told, make_package, stand_ins
 
 JOB = Path(__file__).with_name("stand_in_job.py")
 
@@ -117,13 +116,7 @@ class Course:
         project, number = self.project, self.number
         key = f"{number:011}{'f' if stage == 'train' else '0'}".ljust(64, "0")
         made = project.state / "made" / key[:12]
-        if not made.is_dir():
-            with published(made, kind="package", key=key) as (partial, facts):
-                make_base(partial / layout.MODEL)
-                (partial / "README.md").write_text(f"# version {number}\n", encoding="utf-8")
-                facts["engine"] = "transformers"
-        manifest = read_manifest(made)
-        assert manifest is not None
+        manifest = make_package(made, key, number)
         return StagePlan(
             stage=stage,
             key=key,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from planning import Silent
+from planning import EndedAt
 
 from hieno.stages import StagePlan
 from hieno.train import stage
@@ -44,13 +43,4 @@ def _member(rank: int, plan: StagePlan, meeting: Path, killed_at: int) -> None:
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
     os.environ.update({name: str(number) for name, number in numbers.items()})
     os.environ.update({RENDEZVOUS: str(meeting), "GLOO_SOCKET_IFNAME": "lo"})
-    stage.run(plan, _KilledAt(killed_at))
-
-
-class _KilledAt(Silent):
-    def __init__(self, step: int) -> None:
-        self._step = step
-
-    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None:
-        if done == self._step:
-            os.kill(os.getpid(), signal.SIGKILL)
+    stage.run(plan, EndedAt(killed_at))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
 import psutil
 import pytest
-from planning import SETTINGS, Silent, planned, rows
+from planning import SETTINGS, EndedAt, Silent, planned, rows
 
 from hieno.config import Train
 from hieno.errors import ConfigError, HienoError, TryLater
@@ -29,17 +28,6 @@ class KilledAt(Silent):
             ranks = psutil.Process().children()
             last = next(p for p in ranks if p.environ().get("RANK") == "1")
             last.send_signal(signal.SIGKILL)
-
-
-class TerminatedAt(Silent):
-    """Ask this process to stop, as a node that is taken away does, when a step is reported."""
-
-    def __init__(self, step: int) -> None:
-        self._step = step
-
-    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None:
-        if done == self._step:
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def weights(run: Path) -> str:
@@ -75,7 +63,7 @@ def test_what_two_processes_resume_ends_in_the_same_weights(
     with pytest.raises(HienoError):
         stage.run(killed, KilledAt(7))
     with pytest.raises(TryLater) as caught:
-        stage.run(killed, TerminatedAt(9))  # early: the steps go on until it is heard
+        stage.run(killed, EndedAt(9, signal.SIGTERM))  # early: the steps go on until it is heard
     assert caught.value.message.startswith("training was asked to stop and saved step ")
     stage.run(killed, Silent())
     assert weights(Path(killed.output)) == weights(Path(whole.output))

@@ -28,11 +28,12 @@ KILL_ITSELF = """
 import os, signal, sys
 from pathlib import Path
 import test_loop as t
+from planning import Silent
 from hieno.train import checkpoints
 
 model, folder, step, moment = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 
-class Deadly(t.Silent):
+class Deadly(Silent):
     def progress(self, done, *_):
         if done == step and moment == "report":
             os.kill(os.getpid(), signal.SIGKILL)

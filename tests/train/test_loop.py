@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from planning import EndedAt, Silent
 from safetensors.torch import load_file
 
 from hieno.config import Train
@@ -32,25 +32,6 @@ ROWS = [
 SETTINGS = Train(
     rank=4, alpha=8, learning_rate=2e-2, epochs=4, batch_size=6, dropout=0.1, save_minutes=1e-6
 )
-
-
-class Silent:
-    def stage(self, name: str) -> None: ...
-
-    def say(self, line: str) -> None: ...
-
-    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None: ...
-
-
-class KilledAt(Silent):
-    """End this process as `kill -9` would when a step is reported."""
-
-    def __init__(self, step: int) -> None:
-        self._step = step
-
-    def progress(self, done: float, total: float | None, unit: str, text: str = "") -> None:
-        if done == self._step:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def train(
@@ -171,14 +152,9 @@ def test_held_out_losses_are_measured_each_epoch_and_training_stops_when_they_ri
 def test_a_terminated_run_saves_and_asks_to_be_tried_again(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    class TerminatedAt(Silent):
-        def progress(self, done: float, *_: Any) -> None:
-            if done == 5:
-                os.kill(os.getpid(), signal.SIGTERM)
-
     rare = SETTINGS.model_copy(update={"save_minutes": 60})
     with pytest.raises(TryLater) as caught:
-        train(tiny_model, tmp_path / "ended", TerminatedAt(), settings=rare)
+        train(tiny_model, tmp_path / "ended", EndedAt(5, signal.SIGTERM), settings=rare)
     assert caught.value.message == "training was asked to stop and saved step 6"
     assert train(tiny_model, tmp_path / "ended", settings=rare).resumed_from == 6
     train(tiny_model, tmp_path / "whole", settings=rare)
@@ -194,9 +170,10 @@ def test_full_fine_tuning_learns_with_float32_weights_and_resumes(
     saved = load_file(tmp_path / "whole" / "adapter" / "model.safetensors")
     assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
     code = (
-        "import sys; from pathlib import Path; import test_loop as t\n"
+        "import sys; from pathlib import Path\n"
+        "import test_loop as t; from planning import EndedAt\n"
         "full = t.SETTINGS.model_copy(update={'method': 'full', 'learning_rate': 3e-3})\n"
-        "t.train(Path(sys.argv[1]), Path(sys.argv[2]), t.KilledAt(7), full)"
+        "t.train(Path(sys.argv[1]), Path(sys.argv[2]), EndedAt(7), full)"
     )
     killed = tmp_path / "killed"
     command = [sys.executable, "-c", code, str(tiny_model), str(killed)]

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_loop import ROWS, SETTINGS, Silent, train, weights
+from planning import Silent
+from test_loop import ROWS, SETTINGS, train, weights
 from test_teacher import REPLAYED
 
 from hieno.train import kernels, loop
@@ -113,9 +114,9 @@ def test_a_killed_run_that_keeps_states_ends_in_the_same_weights(
 ) -> None:
     train(tiny_model, tmp_path / "whole", settings=HALF)
     script = (
-        "import sys; from pathlib import Path; from test_loop import KilledAt, train; "
-        "from test_readings import HALF; "
-        "train(Path(sys.argv[1]), Path(sys.argv[2]), KilledAt(9), settings=HALF)"
+        "import sys; from pathlib import Path; from planning import EndedAt; "
+        "from test_readings import HALF, train; "
+        "train(Path(sys.argv[1]), Path(sys.argv[2]), EndedAt(9), settings=HALF)"
     )
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     killed = subprocess.run(

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_loop import ROWS, SETTINGS, Silent
+from planning import Silent
+from test_loop import ROWS, SETTINGS
 from torch.nn.functional import cross_entropy, kl_div
 
 from hieno.train import kernels

@@ -80,7 +80,7 @@ def proven(model: Any, rows: Sequence[Row], kernels: Kernels, *, dtype: str) -> 
         count = float((row["labels"][:, 1:] != IGNORED).sum())
         with torch.no_grad(), products(model, dtype):
             found = float(row_loss(model, row, count, candidate.loss))
-        if abs(found - expected) <= TOLERANCE[dtype] * max(1.0, abs(expected)):
+        if _same(found, expected, dtype):
             return candidate
     raise HienoError(
         f"packed chats would see each other in this model: loss {found:.4f}, alone {expected:.4f}",
@@ -100,7 +100,7 @@ def agree(
         whole, above = (
             float(row_loss(model, packed, count, kernels.loss, read)) for read in (None, readings)
         )
-    return abs(above - whole) <= TOLERANCE[dtype] * max(1.0, abs(whole))
+    return _same(above, whole, dtype)
 
 
 def one_by_one(model: Any, rows: Sequence[Row]) -> float:
@@ -145,6 +145,10 @@ def row_loss(
             return supervised_loss(hidden, head, labels, count, taught)
         logits = model(**inputs, use_cache=False).logits[0, :-1].float()
     return _stock(logits, labels[0, 1:], causal(model), taught) / count
+
+
+def _same(loss: float, expected: float, dtype: str) -> bool:
+    return abs(loss - expected) <= TOLERANCE[dtype] * max(1.0, abs(expected))
 
 
 def _probe(row: Row) -> Row:

@@ -84,7 +84,8 @@ def read_states(
     read = 0
     with torch.no_grad(), products(model, dtype), layers_of(model, slice(layers)):
         for chats in passes(rows, most=most):
-            packed = pack(chats, share_prefix=share_prefix)
+            packed = on_device(pack(chats, share_prefix=share_prefix), model)
+            del packed["labels"]
             table.append(_last_layer_of(model, packed))
             arranged = arrange(chats, share_prefix=share_prefix)
             beginning = range(read, read + arranged.length)
@@ -104,8 +105,7 @@ def _last_layer_of(model: Any, row: dict[str, Any]) -> Tensor:
         lambda _, __, out: found.append(out if isinstance(out, Tensor) else out[0])
     )
     try:
-        inputs = on_device({n: v for n, v in row.items() if n not in ("labels", *COLUMNS)}, model)
-        causal(model).get_decoder()(**inputs, use_cache=False)
+        causal(model).get_decoder()(**row, use_cache=False)
     finally:
         hook.remove()
     return found[0][0]
