@@ -21,8 +21,8 @@ def test_what_was_not_used_is_back_before_the_reader_hears_of_the_end() -> None:
     visitor = guest()
     with paid(visitor, QUESTION) as account:
         assert (visitor.requests, visitor.tokens) == (1, 488)
-        account.count(b'data: {"choices": [{"delta": {"content": "one"}}]}\n\n')
-        account.count(b'data: {"choices": [], "usage": {"completion_tokens": 2}}\n\ndata: [DO')
+        account.count(200, b'data: {"choices": [{"delta": {"content": "one"}}]}\n\n')
+        account.count(200, b'data: {"choices": [], "usage": {"completion_tokens": 2}}\n\ndata: [DO')
         assert (visitor.requests, visitor.tokens) == (1, 998)
     assert (visitor.requests, visitor.tokens) == (1, 998)
 
@@ -30,8 +30,16 @@ def test_what_was_not_used_is_back_before_the_reader_hears_of_the_end() -> None:
 def test_an_answer_that_ends_early_costs_what_was_written() -> None:
     visitor = guest()
     with paid(visitor, QUESTION) as account:
-        account.count(b'data: {"choices": [{"delta": {"content": "one"}}]}\n\n')
+        account.count(200, b'data: {"choices": [{"delta": {"content": "one"}}]}\n\n')
     assert (visitor.requests, visitor.tokens) == (1, 999)
+
+
+def test_a_question_that_a_container_refuses_costs_nothing_before_the_reader_hears_of_it() -> None:
+    visitor = guest()
+    with paid(visitor, QUESTION) as account:
+        account.count(400, b'{"error": {"message": "too long"}}')
+        assert (visitor.requests, visitor.tokens) == (2, 1000)
+    assert (visitor.requests, visitor.tokens) == (2, 1000)
 
 
 def test_a_question_that_was_refused_costs_nothing() -> None:

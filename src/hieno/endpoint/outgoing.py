@@ -33,7 +33,8 @@ class Outgoing:
         self.ended_by = ""
         self.failed = False  # on our side: what the client did wrong is no failure
         self.first_byte: float | None = None  # seconds
-        self.tap: Callable[[bytes], None] | None = None  # sees each piece of the body
+        # sees the status and each piece of the body, before the client does
+        self.tap: Callable[[int, bytes], None] | None = None
         self._status = CLIENT_LEFT
         self._finished = False
         self._bytes = 0
@@ -79,7 +80,7 @@ class Outgoing:
         if self.first_byte is None and data:
             self.first_byte = self.seconds
         if self.tap:
-            self.tap(data)
+            self.tap(self._status, data)
         try:
             async with asyncio.timeout(self._timeout):
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})

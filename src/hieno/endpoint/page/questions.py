@@ -110,9 +110,12 @@ class Account:
         text = json.dumps(body, ensure_ascii=False)
         return replace(call, target=ROUTE, body=text.encode())
 
-    def count(self, chunk: bytes) -> None:
+    def count(self, status: int, chunk: bytes) -> None:
         """Look at a piece of the answer as it passes."""
         if self._visitor.requests is None:
+            return
+        if status != 200:
+            self.give_back()  # before the page hears of the refusal, and asks what is left
             return
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
