@@ -129,7 +129,7 @@ def test_a_model_without_a_list_of_layers_is_refused() -> None:
     model = random_model("phi3")
     model.model.layers = torch.nn.Sequential(*model.model.layers)
     with pytest.raises(HienoError) as caught:
-        sharding.stack_of(model)
+        sharding.shard(model)
     assert caught.value.message == "no list of 2 layers was found in Phi3ForCausalLM"
     assert caught.value.hint == sharding.OFF
 

@@ -76,7 +76,7 @@ def tuned_layers(model: Any, frozen: int) -> list[int] | None:
 
     What lies below the lowest adapter needs no backward pass.
     """
-    layers = int(model.config.get_text_config().num_hidden_layers)
+    layers = layer_count(model)
     if frozen >= layers:
         raise ConfigError(
             f"train.frozen_layers is {frozen}, and the model has {layers} layers",
@@ -91,6 +91,22 @@ def causal(model: Any) -> Any:
     return inner.get_base_model() if isinstance(inner, PeftModel) else inner
 
 
+def layer_count(model: Any) -> int:
+    """Return how many layers a causal LM says it has."""
+    return int(causal(model).config.get_text_config().num_hidden_layers)
+
+
+def stack_of(model: Any) -> torch.nn.ModuleList:
+    """Return the layers of a causal LM, which are alike and run one after the other.
+
+    It is empty where the model has no list of as many as it says.
+    """
+    plain = causal(model)
+    inside = plain.get_decoder().modules() if hasattr(plain, "get_decoder") else ()
+    lists = (module for module in inside if isinstance(module, torch.nn.ModuleList))
+    return next((each for each in lists if len(each) == layer_count(plain)), torch.nn.ModuleList())
+
+
 def untuned(model: Any) -> Any:
     """Return a context in which the model answers as its base; before a full one is trained."""
     return model.disable_adapter() if isinstance(model, PeftModel) else nullcontext()
@@ -102,7 +118,8 @@ def last_hidden(model: Any, row: dict[str, Any]) -> Tensor:
     The call goes through every wrapper around the model, as gradients of several processes are
     only exchanged for such calls; the head is stepped over meanwhile.
     """
-    with _headless(causal(model)):
+    plain = causal(model)
+    with _replaced(plain, plain.get_output_embeddings(), torch.nn.Identity()):
         return model(**row, use_cache=False).logits  # type: ignore[no-any-return]
 
 
@@ -119,27 +136,24 @@ def products(model: Any, dtype: str) -> torch.autocast:
 
 
 @contextmanager
-def layers_of(model: Any, part: slice) -> Iterator[None]:
+def layers_of(model: Any, part: slice) -> Iterator[torch.nn.ModuleList]:
     """Let a model have only some of its layers; their names outside are as before."""
-    decoder = causal(model).get_decoder()
-    whole = decoder.layers
-    decoder.layers = whole[part]
-    try:
-        yield
-    finally:
-        decoder.layers = whole
+    stack = stack_of(model)
+    some = stack[part]
+    with _replaced(causal(model), stack, some):
+        yield some
 
 
 @contextmanager
-def _headless(model: Any) -> Iterator[None]:
-    head = model.get_output_embeddings()
-    name = next(name for name, module in model.named_modules() if module is head)
-    parent = model.get_submodule(name.rpartition(".")[0])
-    setattr(parent, name.rpartition(".")[2], torch.nn.Identity())
+def _replaced(model: Any, module: torch.nn.Module, other: torch.nn.Module) -> Iterator[None]:
+    name = next(name for name, each in model.named_modules() if each is module)
+    parent, _, last = name.rpartition(".")
+    holder = model.get_submodule(parent)
+    setattr(holder, last, other)
     try:
         yield
     finally:
-        setattr(parent, name.rpartition(".")[2], head)
+        setattr(holder, last, module)
 
 
 def _quantised(dtype: str) -> dict[str, Any]:

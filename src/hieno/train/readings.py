@@ -16,7 +16,7 @@ from typing import Any  # models are untyped in transformers
 import torch
 from torch import Tensor
 
-from hieno.train.model import causal, layers_of, on_device, products
+from hieno.train.model import causal, layers_of, on_device, products, stack_of
 from hieno.train.packing import Row, arrange, pack, passes
 
 COLUMNS = ("states", "teacher")
@@ -60,9 +60,8 @@ class Readings:
 
 def can_begin_above(model: Any, layers: int) -> bool:
     """Tell whether what lies below is a stack of layers in which chance has no part."""
-    decoder = causal(model).get_decoder() if hasattr(causal(model), "get_decoder") else None
-    stack = getattr(decoder, "layers", None)
-    if not isinstance(stack, torch.nn.ModuleList) or not 0 < layers < len(stack):
+    stack = stack_of(model)
+    if not 0 < layers < len(stack):
         return False
     dropouts = (m for m in stack[:layers].modules() if isinstance(m, torch.nn.Dropout))
     return not any(dropout.p for dropout in dropouts) and not getattr(
@@ -82,11 +81,11 @@ def read_states(
     places: dict[int, list[int]] = {}
     model.eval()
     read = 0
-    with torch.no_grad(), products(model, dtype), layers_of(model, slice(layers)):
+    with torch.no_grad(), products(model, dtype), layers_of(model, slice(layers)) as below:
         for chats in passes(rows, most=most):
             packed = on_device(pack(chats, share_prefix=share_prefix), model)
             del packed["labels"]
-            table.append(_last_layer_of(model, packed))
+            table.append(_out_of(below[-1], model, packed))
             arranged = arrange(chats, share_prefix=share_prefix)
             beginning = range(read, read + arranged.length)
             read += arranged.length
@@ -97,10 +96,9 @@ def read_states(
     return [{**row, "states": places[id(row)]} for row in rows], torch.cat(table)
 
 
-def _last_layer_of(model: Any, row: dict[str, Any]) -> Tensor:
-    """Return what comes out of the last layer, (tokens, width), before the norm behind it."""
+def _out_of(layer: torch.nn.Module, model: Any, row: dict[str, Any]) -> Tensor:
+    """Return what comes out of a layer, (tokens, width), before any norm behind it."""
     found: list[Tensor] = []
-    layer = causal(model).get_decoder().layers[-1]
     hook = layer.register_forward_hook(
         lambda _, __, out: found.append(out if isinstance(out, Tensor) else out[0])
     )

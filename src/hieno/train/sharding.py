@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from hieno.config import Train
 from hieno.errors import ConfigError, HienoError
-from hieno.train.model import causal
+from hieno.train.model import causal, layer_count, stack_of
 
 OFF = "set train.sharding to none: every process then holds the whole model"
 
@@ -38,16 +38,21 @@ def shard(model: Any) -> None:
 
     Whatever surrounds the layers (embeddings, the head) is a share of its own, which stays
     gathered from the forward pass to the end of the backward one: the loss multiplies with the
-    head outside of the model. Raises `HienoError` where a process would keep more than its share.
+    head outside of the model. Raises `HienoError` where no layers are found, and where a process
+    would keep more than its share.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     # the states that the missing head would turn into logits are a view, and nobody writes to it
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
-    plain = causal(model)
+    plain, stack = causal(model), stack_of(model)
+    if not stack:
+        raise HienoError(
+            f"no list of {layer_count(plain)} layers was found in {type(plain).__name__}", hint=OFF
+        )
     mesh = init_device_mesh(plain.device.type, (dist.get_world_size(),))
-    for layer in stack_of(plain):
+    for layer in stack:
         fully_shard(layer, mesh=mesh)
     fully_shard(plain, mesh=mesh, reshard_after_forward=False)
     whole = [name for name, weight in model.named_parameters() if not _is_share(weight)]
@@ -55,15 +60,6 @@ def shard(model: Any) -> None:
         raise HienoError(
             f"{len(whole)} parameters were not sharded, {whole[0]} among them", hint=OFF
         )
-
-
-def stack_of(plain: Any) -> list[torch.nn.Module]:
-    """Return the layers of a causal LM, which are alike and run one after the other."""
-    count = int(plain.config.get_text_config().num_hidden_layers)
-    for module in plain.modules():
-        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
-            return list(module)
-    raise HienoError(f"no list of {count} layers was found in {type(plain).__name__}", hint=OFF)
 
 
 def gathered(model: Any) -> dict[str, Tensor]:
