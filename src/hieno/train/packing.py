@@ -31,6 +31,13 @@ class Arrangement:
         yield from ((chat, self.length) for chat in self.sharing)
         yield from ((chat, 0) for chat in self.rest)
 
+    def places(self) -> Iterator[tuple[Row, list[int]]]:
+        """Yield the chats as they are laid, each with where in the row its tokens stand."""
+        end = self.length
+        for chat, start in self.chats():
+            begin, end = end, end + len(chat["input_ids"]) - start
+            yield chat, [*range(start), *range(begin, end)]
+
 
 def arrange(chats: Sequence[Row], *, share_prefix: bool) -> Arrangement:
     """Put the most chats that begin alike first."""
@@ -46,13 +53,17 @@ def pack(chats: Sequence[Row], *, share_prefix: bool) -> dict[str, Any]:
     `cu_seq_lens_q` (int32, segments + 1) marks the segments. With a shared beginning, the first
     segment is that beginning and the `sharing` segments after it continue it.
     """
+    return lay(arrange(chats, share_prefix=share_prefix), for_our_attention=share_prefix)
+
+
+def lay(arranged: Arrangement, *, for_our_attention: bool) -> dict[str, Any]:
+    """Return the row of an arrangement; see `pack`."""
     import torch
 
-    arranged = arrange(chats, share_prefix=share_prefix)
     length = arranged.length
     columns: dict[str, list[int]] = {
         name: list(values[:length]) if name in WHOLE else [_nothing(name)] * length
-        for name, values in (arranged.sharing or chats)[0].items()
+        for name, values in (arranged.sharing or arranged.rest)[0].items()
     }
     positions: list[int] = list(range(length))
     ends = [0, length] if length else [0]
@@ -74,7 +85,7 @@ def pack(chats: Sequence[Row], *, share_prefix: bool) -> dict[str, Any]:
         "cu_seq_lens_k": bounds,
         "max_length_q": longest,
         "max_length_k": longest,
-        **(_for_our_attention(bounds.diff().tolist(), arranged) if share_prefix else {}),
+        **(_for_our_attention(bounds.diff().tolist(), arranged) if for_our_attention else {}),
     }
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hieno.train.model import causal, layers_of, on_device, products, stack_of
-from hieno.train.packing import Row, arrange, pack, passes
+from hieno.train.packing import Row, arrange, lay, passes
 
 COLUMNS = ("states", "teacher")
 
@@ -78,22 +78,19 @@ def read_states(
     `most` tokens.
     """
     table: list[Tensor] = []
-    places: dict[int, list[int]] = {}
+    pointers: dict[int, list[int]] = {}
     model.eval()
     read = 0
     with torch.no_grad(), products(model, dtype), layers_of(model, slice(layers)) as below:
         for chats in passes(rows, most=most):
-            packed = on_device(pack(chats, share_prefix=share_prefix), model)
-            del packed["labels"]
-            table.append(_out_of(below[-1], model, packed))
             arranged = arrange(chats, share_prefix=share_prefix)
-            beginning = range(read, read + arranged.length)
-            read += arranged.length
-            for chat, start in arranged.chats():
-                own = range(read, read + len(chat["input_ids"]) - start)
-                places[id(chat)] = [*beginning[:start], *own]
-                read += len(own)
-    return [{**row, "states": places[id(row)]} for row in rows], torch.cat(table)
+            laid = on_device(lay(arranged, for_our_attention=share_prefix), model)
+            del laid["labels"]
+            table.append(_out_of(below[-1], model, laid))
+            for chat, places in arranged.places():
+                pointers[id(chat)] = [read + place for place in places]
+            read += len(table[-1])
+    return [{**row, "states": pointers[id(row)]} for row in rows], torch.cat(table)
 
 
 def _out_of(layer: torch.nn.Module, model: Any, row: dict[str, Any]) -> Tensor:
