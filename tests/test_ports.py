@@ -36,6 +36,15 @@ def test_no_free_port_at_the_end_of_the_range_is_busy() -> None:
     assert caught.value.hint == "name another with --port, or end what uses it"
 
 
+def test_a_further_port_is_offered_only_where_the_one_before_was_lost() -> None:
+    first = ports.free_port(20_000)
+    offered = ports.candidates(first)
+    assert next(offered) == first
+    with ports.reserve(first):
+        assert first < next(offered) < first + 100
+    assert list(offered) == []
+
+
 def test_a_reserved_port_is_nobody_elses_though_nothing_listens() -> None:
     with ports.reserve() as reserved:
         port = ports.number(reserved)

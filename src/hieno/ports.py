@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Iterator
 
 from hieno.errors import Busy, UsageError
 
@@ -58,6 +59,19 @@ def free_port(preferred: int = 0) -> int:
     """
     with reserve(preferred, tries=100 if preferred else 1) as found:
         return number(found)
+
+
+def candidates(preferred: int = 0) -> Iterator[int]:
+    """Yield `preferred` or the next free loopback port, and a further one wherever it was lost.
+
+    For a server that takes its port itself, some time after it was looked for. Who asks for a
+    further one has failed to start it; there is none where the port is free, as that was not why.
+    """
+    while True:
+        found = free_port(preferred)
+        yield found
+        if port_is_free(found):
+            return
 
 
 def port_is_free(port: int) -> bool:

@@ -90,7 +90,7 @@ def deploy(
             share = guard.steps[-1] if live else 100
             wanted = Desired(
                 name=folder.name,
-                port=before.port if before else ports.free_port(port),
+                port=before.port if before else port,
                 traffic={name: 100} if share == 100 else {str(live): 100 - share, name: share},
                 deployments={name: spec, **extra, **(goes_on if share < 100 else {})},
                 limits=bounds,
@@ -138,7 +138,7 @@ def front(
         first = next(iter(specs))
         wanted = Desired(
             name=folder.name,
-            port=before.port if before else ports.free_port(port),
+            port=before.port if before else port,
             traffic={first: 100},
             deployments=dict(specs),
             limits=limits or Limits(),
@@ -289,17 +289,13 @@ def down(folder: Path) -> list[str]:
 
 
 def _with_a_port(act: Callable[[Desired], None], wanted: Desired, *, new: bool) -> None:
-    """Do what starts a gateway; a new endpoint goes on to the next port where one is lost.
-
-    It was free when it was looked at, and only the gateway itself takes it.
-    """
-    while True:
+    """Do what starts a gateway; a new one goes on to the next port where one is taken."""
+    for port in ports.candidates(wanted.port) if new else [wanted.port]:
         try:
-            return act(wanted)
-        except Busy:
-            if not new or ports.port_is_free(wanted.port):
-                raise
-        wanted = replace(wanted, port=ports.free_port(wanted.port))
+            return act(replace(wanted, port=port))
+        except Busy as error:
+            taken = error
+    raise taken
 
 
 def _before(folder: Path) -> Desired | None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 
@@ -97,14 +98,11 @@ def start(
         return running
     stop(state)
     interpreter = side.python(framework, say)
-    for attempt in range(3):
-        chosen = ports.free_port(port)
+    for chosen in islice(ports.candidates(port), 3):
         served = _launch(folder, endpoint, key, interpreter, state, chosen, digest, page)
         if _wait(served, timeout):
             return served
         stop(state)
-        if ports.port_is_free(chosen) or attempt == 2:  # it failed for another reason
-            break
     raise HienoError(f"the flow's server did not start\n{_last_lines(state)}", hint=_hint(state))
 
 
