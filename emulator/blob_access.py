@@ -16,14 +16,13 @@ from starlette.responses import Response, StreamingResponse
 
 from emulator.arm.errors import ArmError
 from emulator.ml import rights
+from emulator.storage_account import AUDIENCE
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from emulator.cloud import Cloud
 
-TYPE = "Microsoft.Storage/storageAccounts"
-AUDIENCES = ("https://storage.azure.com",)
 _READS = ("GET", "HEAD")
 _DROPPED = frozenset((b"connection", b"keep-alive", b"transfer-encoding"))
 
@@ -57,7 +56,7 @@ class Gate:
         given = request.headers.get("authorization", "")
         if given.lower().startswith("bearer "):
             principal = self._cloud.entra.verify(
-                given, (*AUDIENCES, f"https://{request.url.hostname}")
+                given, (AUDIENCE, f"https://{request.url.hostname}")
             )
             write = request.method not in _READS and request.query_params.get("comp") != "batch"
             if not rights.may(self._cloud, principal.id, storage.id.text, write=write):

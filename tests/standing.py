@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from emulator import azurite
 from emulator.cloud import Cloud
 from emulator.contract import deviations
 from emulator.server import running
 from emulator.settings import Settings
-from emulator.storage import NoAzurite, azurite
 from hieno.files import Manifest, published, read_manifest
 from hieno.package import layout
 from hieno.project import Project, open_project
@@ -47,8 +47,8 @@ def emulated(folder: Path, settings: Settings | None = None) -> Iterator[Cloud]:
     Afterwards every call must have been as Microsoft's types have it, and none have gone elsewhere.
     """
     try:
-        azurite()
-    except NoAzurite as error:
+        azurite.script()
+    except azurite.NoAzurite as error:
         pytest.skip(str(error))
     with running(folder, settings or Settings()) as cloud, pytest.MonkeyPatch.context() as patch:
         for name in _AROUND:

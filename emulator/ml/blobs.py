@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emulator.arm.errors import ArmError
 from emulator.arm.ids import ResourceId
-from emulator.storage import SUFFIX, Account
+from emulator.storage_account import SUFFIX, Account
 
 if TYPE_CHECKING:
     from emulator.cloud import Cloud

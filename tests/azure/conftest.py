@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from emulator import azurite
 from emulator.cloud import Cloud
 from emulator.server import running
 from emulator.settings import Settings
-from emulator.storage import NoAzurite, azurite
 from hieno.cli.commands import hieno
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
@@ -53,8 +53,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 def blobs() -> None:
     """Skip where Azurite, behind every emulated storage account, cannot be had."""
     try:
-        azurite()
-    except NoAzurite as error:
+        azurite.script()
+    except azurite.NoAzurite as error:
         pytest.skip(str(error))
 
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any  # Any: JSON
 
 import pytest
 
+from emulator import azurite
 from emulator.arm.ids import ResourceId
 from emulator.arm.lifecycle import apply
 from emulator.arm.resources import Resource
 from emulator.cloud import Cloud
 from emulator.server import running
 from emulator.settings import Settings
-from emulator.storage import NoAzurite, azurite
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -34,8 +34,8 @@ _PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 def emulated(folder: Path, settings: Settings | None = None) -> Iterator[Cloud]:
     """Run an emulated Azure; skip where Azurite cannot be had."""
     try:
-        azurite()
-    except NoAzurite as error:
+        azurite.script()
+    except azurite.NoAzurite as error:
         pytest.skip(str(error))
     logging.getLogger("azure").setLevel(logging.CRITICAL)
     with running(folder, settings) as cloud, pytest.MonkeyPatch.context() as patch:
