@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any  # flag values before they are validated
 
 from hieno import config as configuration
+from hieno import locks
 from hieno.config import Config, Origin
 from hieno.errors import Busy, MissingInput
 
@@ -90,25 +91,20 @@ def open_project(start: Path | None = None, *, flags: Mapping[str, Any] | None =
 @contextmanager
 def locked(project: Project) -> Iterator[None]:
     """Hold the project's lock, so that two commands never write the same stage at once."""
-    from filelock import FileLock, Timeout
-
     project.state.mkdir(parents=True, exist_ok=True)
     _ignore_state(project.state)
     holder = project.state / "lock.pid"
-    lock = FileLock(project.state / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
+
+    def refusal() -> Busy:
         pid = holder.read_text(encoding="utf-8") if holder.exists() else "?"
-        raise Busy(
+        return Busy(
             f"another hieno command (process {pid}) is at work in {project.root}",
             hint="wait until it ends, or stop it, then type the same command again",
-        ) from None
-    try:
+        )
+
+    with locks.alone(project.state / "lock", refusal):
         holder.write_text(str(os.getpid()), encoding="utf-8")
         yield
-    finally:
-        lock.release()
 
 
 def home() -> Path:

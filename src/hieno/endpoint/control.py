@@ -14,7 +14,7 @@ from typing import Any  # JSON for `--json`
 
 from pydantic import SecretStr
 
-from hieno import ports, processes
+from hieno import locks, ports, processes
 from hieno.endpoint import credentials, lifetime, rollout, state
 from hieno.endpoint.credentials import Keys, Which
 from hieno.endpoint.examination import Question
@@ -355,14 +355,13 @@ def _existing(folder: Path) -> EndpointStatus:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        with FileLock(folder / "lock", timeout=0):
-            yield
-    except Timeout:
-        raise Busy(
-            f"another command is changing the endpoint {folder.name}",
-            hint="wait until it ends, then type the same command again",
-        ) from None
+    with locks.alone(folder / "lock", partial(_in_use, folder)):
+        yield
+
+
+def _in_use(folder: Path) -> Busy:
+    return Busy(
+        f"another command is changing the endpoint {folder.name}",
+        hint="wait until it ends, then type the same command again",
+    )

@@ -11,6 +11,7 @@ from typing import Any, TextIO  # Any: metrics are the evaluation flow's
 
 from pydantic import SecretStr
 
+from hieno import locks
 from hieno.errors import Busy
 from hieno.files import digest_file, digest_json, now, write_atomic, write_json
 from hieno.flow import report, serving
@@ -138,17 +139,11 @@ def _earlier(path: Path) -> dict[int, Answered]:
 
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
+    def refusal() -> Busy:
+        return Busy(
+            f"another command asks the same batch ({place})",
+            hint="wait until it ends, then type the same command again",
+        )
 
-    lock = FileLock(place / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise Busy(f"another command asks the same batch ({place})", hint=_WAIT) from None
-    try:
+    with locks.alone(place / "lock", refusal):
         yield
-    finally:
-        lock.release()
-
-
-_WAIT = "wait until it ends, then type the same command again"
