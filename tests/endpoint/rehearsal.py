@@ -18,6 +18,7 @@ from hieno import ports, processes
 from hieno.endpoint import control
 from hieno.endpoint.control import EndpointStatus
 from hieno.endpoint.examination import Question
+from hieno.endpoint.shares import divide, roll_back
 from hieno.endpoint.state import (
     DeploymentSpec,
     DeploymentStatus,
@@ -174,9 +175,9 @@ def everything(
     asking.more()
     control.regenerate(endpoint.folder, "secondary")
     asking.more()
-    control.rollback(endpoint.folder)
+    roll_back(endpoint.folder)
     asking.more()
-    control.traffic(endpoint.folder, {"blue": 50, "green": 50})
+    divide(endpoint.folder, {"blue": 50, "green": 50})
     asking.more()
-    control.traffic(endpoint.folder, {"blue" if version % 2 else "green": 100})
+    divide(endpoint.folder, {"blue" if version % 2 else "green": 100})
     asking.more()

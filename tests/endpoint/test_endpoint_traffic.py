@@ -16,6 +16,7 @@ from rehearsal import GUARD, LIMITS, Endpoint, Load, spec, wait_until
 
 from hieno.endpoint import control
 from hieno.endpoint.examination import Question
+from hieno.endpoint.shares import divide, roll_back
 from hieno.endpoint.state import read_desired, write_desired
 from hieno.endpoint.watch import Guard
 from hieno.errors import HienoError, MissingInput, UsageError
@@ -44,9 +45,9 @@ def metric(endpoint: Endpoint, name: str, **labels: str) -> float:
 
 
 def test_retired_deployment_that_is_named_is_started_again(pair: Endpoint) -> None:
-    control.traffic(pair.folder, {"green": 100})
+    divide(pair.folder, {"green": 100})
     assert control.status(pair.folder).retired == {"blue": "1"}  # type: ignore[union-attr]
-    status = control.traffic(pair.folder, {"blue": 30, "green": 70}, say=pair.said.append)
+    status = divide(pair.folder, {"blue": 30, "green": 70}, say=pair.said.append)
     assert status.traffic == {"blue": 30, "green": 70}
     assert pair.said[-2:] == [
         "blue starts with version 1",
@@ -59,9 +60,9 @@ def test_retired_deployment_that_is_named_is_started_again(pair: Endpoint) -> No
 
 
 def test_unnamed_deployment_is_retired_after_its_answers(pair: Endpoint) -> None:
-    control.traffic(pair.folder, {"blue": 50, "green": 50})
+    divide(pair.folder, {"blue": 50, "green": 50})
     with Load(pair) as load:
-        status = control.traffic(pair.folder, {"blue": 100})
+        status = divide(pair.folder, {"blue": 100})
         wait_until(lambda: len(pair.processes()) == 2, "green has ended")
     assert set(load.seen) <= {"1", "2"}
     assert (list(status.deployments), status.retired) == (["blue"], {"green": "2"})
@@ -89,35 +90,35 @@ def test_senseless_traffic_is_refused_and_changes_nothing(
 ) -> None:
     before = read_desired(pair.folder)
     with pytest.raises(UsageError) as caught:
-        control.traffic(pair.folder, shares, mirror=mirror)
+        divide(pair.folder, shares, mirror=mirror)
     assert caught.value.message.startswith(message)
     assert read_desired(pair.folder) == before
 
 
 def test_rollback_leads_back_and_a_second_one_forward(pair: Endpoint) -> None:
-    control.traffic(pair.folder, {"green": 100})
+    divide(pair.folder, {"green": 100})
     with Load(pair) as load:
-        assert control.rollback(pair.folder).traffic == {"blue": 100}
+        assert roll_back(pair.folder).traffic == {"blue": 100}
         assert pair.ask().json()["name"] == "1"
         desired = read_desired(pair.folder)
         assert desired is not None
         assert desired.is_held()
-        assert control.rollback(pair.folder).traffic == {"green": 100}
+        assert roll_back(pair.folder).traffic == {"green": 100}
         assert pair.ask().json()["name"] == "2"
     assert set(load.seen) == {"1", "2"}
 
 
 def test_rollback_of_a_split_leads_to_the_older_one(pair: Endpoint) -> None:
-    control.traffic(pair.folder, {"blue": 90, "green": 10})
-    assert control.rollback(pair.folder).traffic == {"blue": 100}
+    divide(pair.folder, {"blue": 90, "green": 10})
+    assert roll_back(pair.folder).traffic == {"blue": 100}
 
 
 def test_rollback_without_an_earlier_deployment_says_so(endpoint: Endpoint) -> None:
     with pytest.raises(MissingInput, match="there is no endpoint in"):
-        control.rollback(endpoint.folder)
+        roll_back(endpoint.folder)
     endpoint.deploy(spec("1"))
     with pytest.raises(MissingInput, match="the endpoint hieno has had one deployment only"):
-        control.rollback(endpoint.folder)
+        roll_back(endpoint.folder)
 
 
 def test_rollback_to_a_model_that_is_gone_changes_nothing(
@@ -128,7 +129,7 @@ def test_rollback_to_a_model_that_is_gone_changes_nothing(
     endpoint.deploy(spec("2"))
     shutil.rmtree(tmp_path / "package")
     with pytest.raises(MissingInput, match=r"the model of blue \(version 1\) is gone: "):
-        control.rollback(endpoint.folder)
+        roll_back(endpoint.folder)
     assert endpoint.ask().json()["name"] == "2"
 
 
@@ -139,13 +140,13 @@ def test_rollback_to_what_does_not_start_keeps_what_serves(endpoint: Endpoint) -
     assert desired is not None
     write_desired(endpoint.folder, replace(desired, retired={"blue": spec("1", "--fail")}))
     with Load(endpoint) as load, pytest.raises(HienoError, match="the weights are broken"):
-        control.rollback(endpoint.folder)
+        roll_back(endpoint.folder)
     assert set(load.seen) == {"2"}
     assert control.status(endpoint.folder).traffic == {"green": 100}  # type: ignore[union-attr]
 
 
 def test_new_version_gets_the_traffic_in_steps(pair: Endpoint) -> None:
-    control.traffic(pair.folder, {"green": 100})
+    divide(pair.folder, {"green": 100})
     with Load(pair) as load:
         pair.deploy(spec("3"))
     assert pair.said[-6:] == [
@@ -165,7 +166,7 @@ def test_steps_that_end_early_leave_both_serving(endpoint: Endpoint) -> None:
     status = endpoint.deploy(spec("2"), guard=replace(GUARD, steps=(10, 40)))
     assert status.traffic == {"blue": 60, "green": 40}
     assert endpoint.said[-1] == "green serves version 2: blue 60%, green 40%"
-    assert control.rollback(endpoint.folder).traffic == {"blue": 100}
+    assert roll_back(endpoint.folder).traffic == {"blue": 100}
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_mirror_gets_copies_and_nobody_waits_for_it(endpoint: Endpoint, tmp_path
     record = tmp_path / "record"
     endpoint.deploy(spec("1", "--record", str(record)))
     endpoint.deploy(spec("2"))
-    control.traffic(endpoint.folder, {"green": 100, "blue": 0}, mirror={"blue": 50})
+    divide(endpoint.folder, {"green": 100, "blue": 0}, mirror={"blue": 50})
     with endpoint.client() as client:
         for number in range(60):
             answer = client.post("/score", json={}, headers={"x-request-id": f"copy-{number}"})
@@ -267,8 +268,8 @@ def test_instance_with_the_least_to_do_is_asked(endpoint: Endpoint, tmp_path: Pa
 def test_broken_mirror_is_noticed_by_the_metrics_alone(endpoint: Endpoint) -> None:
     endpoint.deploy(spec("1", "--refuse-after", "2"))
     endpoint.deploy(spec("2"))
-    control.traffic(endpoint.folder, {"green": 100, "blue": 0})
-    control.traffic(endpoint.folder, {"green": 100, "blue": 0}, mirror={"blue": 50})
+    divide(endpoint.folder, {"green": 100, "blue": 0})
+    divide(endpoint.folder, {"green": 100, "blue": 0}, mirror={"blue": 50})
     with endpoint.client() as client:
         seen = Counter(client.post("/score", json={}).json()["name"] for _ in range(40))
     assert seen == {"2": 40}

@@ -1,12 +1,11 @@
-"""What the commands do with an endpoint: deploy, traffic, rollback, status, keys, down.
+"""What the commands do with an endpoint: deploy, status, keys, down; `shares` moves its traffic.
 
 Every function takes the endpoint's folder, whose name is the endpoint's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any  # JSON for `--json`
 
 from pydantic import SecretStr
 
-from hieno import locks, ports, processes
+from hieno import ports, processes
 from hieno.endpoint import credentials, lifetime, rollout, state
 from hieno.endpoint.credentials import Keys, Which
 from hieno.endpoint.examination import Question
@@ -30,7 +29,7 @@ from hieno.endpoint.state import (
     read_observed,
 )
 from hieno.endpoint.watch import Guard
-from hieno.errors import Busy, MissingInput, UsageError
+from hieno.errors import Busy
 
 
 @dataclass(frozen=True)
@@ -74,13 +73,13 @@ def deploy(
     who name it. Raises `Busy` while another command changes this endpoint.
     """
     guard = guard or Guard()
-    with _locked(folder):
-        before = _before(folder)
+    with state.locked(folder):
+        before = rollout.settled(folder)
         bounds, shown = limits or Limits(), page or Page()
         extra = {} if base is None else {BASE: replace(base, on_demand=True)}
         live = before.live() if before else None
         if before and live and before.deployments[live] == spec:
-            serving = {**_coloured(before), **extra}
+            serving = {**before.coloured(), **extra}
             wanted = replace(before, deployments=serving, limits=bounds, page=shown)
             rollout.keep(folder, wanted, wait=wait)
             say(f"{live} serves version {spec.version}: nothing to do")
@@ -111,7 +110,7 @@ def deploy(
                 questions=questions,
             )
             _with_a_port(switch, wanted, new=before is None)
-    return _existing(folder)
+    return existing(folder)
 
 
 def front(
@@ -133,7 +132,7 @@ def front(
     gateway that runs goes on. Raises `UsageError` for an address without TLS, and `HienoError`
     where the endpoint cannot be reached.
     """
-    with _locked(folder):
+    with state.locked(folder):
         before = read_desired(folder)
         first = next(iter(specs))
         wanted = Desired(
@@ -151,79 +150,7 @@ def front(
             lifetime.stop(folder)  # a running one has another credential
         keep = partial(rollout.keep, folder, wait=wait, credential=credential)
         _with_a_port(keep, wanted, new=before is None)
-    return _existing(folder)
-
-
-def traffic(
-    folder: Path,
-    shares: Mapping[str, int],
-    *,
-    mirror: Mapping[str, int] | None = None,
-    wait: float = 600.0,
-    say: Callable[[str], None] = lambda line: None,
-) -> EndpointStatus:
-    """Divide the traffic by hand, in percent that add up to 100; return what is then.
-
-    A retired deployment that is named is started again and has answered before it gets any; one
-    that is not named is retired. `mirror` is the one that gets copies, and how many in percent.
-    Raises `UsageError` for shares that make no sense, and changes nothing then.
-    """
-    with _locked(folder):
-        before = _before(folder)
-        if before is None:
-            raise state.missing(folder)
-        known = {**before.retired, **_coloured(before)}
-        if sum(shares.values()) != 100 or not set(shares) <= set(known):
-            raise UsageError(
-                f"{_words(shares)} does not divide the traffic of {', '.join(sorted(known))}",
-                hint=f"write whole percent that add up to 100, such as {min(known)}=100",
-            )
-        wanted = replace(
-            before,
-            traffic=dict(shares),
-            mirror=dict(mirror or {}),
-            deployments={
-                **{name: known[name] for name in shares},
-                **{name: spec for name, spec in before.deployments.items() if name not in known},
-            },
-            retired={name: spec for name, spec in known.items() if name not in shares},
-        )
-        state.check(wanted)
-        _move(folder, before, wanted, wait=wait, say=say)
-    return _existing(folder)
-
-
-def rollback(
-    folder: Path, *, wait: float = 600.0, say: Callable[[str], None] = lambda line: None
-) -> EndpointStatus:
-    """Give all traffic to the deployment before; a second time leads forward again.
-
-    It is started again where it was stopped, and must answer first. Raises `MissingInput` where
-    there is none, or where its model is gone.
-    """
-    with _locked(folder):
-        before = _before(folder)
-        if before is None:
-            raise state.missing(folder)
-        known = {**before.retired, **_coloured(before)}
-        now = before.newest if before.traffic.get(before.newest) else before.live()
-        earlier = [name for name in known if name != now]
-        if not earlier:
-            raise MissingInput(
-                f"the endpoint {folder.name} has had one deployment only",
-                hint="`hieno status` shows it; there is nothing to go back to",
-            )
-        [name] = earlier
-        others = {key: spec for key, spec in before.deployments.items() if key not in known}
-        wanted = replace(
-            before,
-            traffic={name: 100},
-            mirror={},
-            deployments={name: known[name], **others},
-            retired={key: spec for key, spec in known.items() if key != name},
-        )
-        _move(folder, before, wanted, wait=wait, say=say)
-    return _existing(folder)
+    return existing(folder)
 
 
 def ensure_running(
@@ -235,12 +162,12 @@ def ensure_running(
     """
     if read_desired(folder) is None:
         raise state.missing(folder)
-    with _locked(folder):
-        before = _before(folder)
+    with state.locked(folder):
+        before = rollout.settled(folder)
         if before is None:
             raise state.missing(folder)
         rollout.keep(folder, replace(before, page=page or before.page), wait=wait)
-    return _existing(folder)
+    return existing(folder)
 
 
 def status(folder: Path) -> EndpointStatus | None:
@@ -267,6 +194,14 @@ def status(folder: Path) -> EndpointStatus | None:
     )
 
 
+def existing(folder: Path) -> EndpointStatus:
+    """Return what the endpoint is; raises `MissingInput` where nothing was deployed."""
+    found = status(folder)
+    if found is None:
+        raise state.missing(folder)
+    return found
+
+
 def keys(folder: Path) -> Keys:
     """Return both keys of the endpoint; `MissingInput` where nothing was deployed."""
     return credentials.read(folder)
@@ -274,7 +209,7 @@ def keys(folder: Path) -> Keys:
 
 def regenerate(folder: Path, which: Which) -> Keys:
     """Replace one of the two keys; the other goes on serving, the old one is refused at once."""
-    with _locked(folder):
+    with state.locked(folder):
         return credentials.regenerate(folder, which)
 
 
@@ -284,7 +219,7 @@ def down(folder: Path) -> list[str]:
     Keys, port and deployments stay written down, so that `ensure_running` and the next
     deployment find them.
     """
-    with _locked(folder):
+    with state.locked(folder):
         return lifetime.stop(folder)
 
 
@@ -296,72 +231,3 @@ def _with_a_port(act: Callable[[Desired], None], wanted: Desired, *, new: bool) 
         except Busy as error:
             taken = error
     raise taken
-
-
-def _before(folder: Path) -> Desired | None:
-    """Return what should be; a roll-out that was killed half-way counts as one that failed."""
-    found = read_desired(folder)
-    if found is None or found.settled:
-        return found
-    old = [name for name in found.traffic if name != found.newest]
-    if not old:
-        return replace(found, settled=True)
-    deployments = {name: one for name, one in found.deployments.items() if name != found.newest}
-    return replace(
-        found,
-        traffic={old[0]: 100},
-        deployments=deployments,
-        retired={},
-        newest=old[0],
-        settled=True,
-    )
-
-
-def _coloured(desired: Desired) -> dict[str, DeploymentSpec]:
-    return {name: one for name, one in desired.deployments.items() if name in COLOURS}
-
-
-def _move(
-    folder: Path, before: Desired, wanted: Desired, *, wait: float, say: Callable[[str], None]
-) -> None:
-    """Move the traffic by hand; who gets more than before runs and has answered first."""
-    gains = {
-        name: share - before.traffic.get(name, 0)
-        for name, share in wanted.traffic.items()
-        if name not in before.deployments or share > before.traffic.get(name, 0)
-    }
-    for name in sorted(gains, key=lambda name: gains[name], reverse=True):
-        root = wanted.deployments[name].root
-        if root and not Path(root).is_dir():
-            raise MissingInput(
-                f"the model of {name} (version {wanted.deployments[name].version}) is gone: {root}",
-                hint="`hieno deploy` deploys the version that the project has now",
-            )
-        return rollout.switch(folder, before, wanted, new=name, wait=wait, say=say)
-    rollout.split(folder, wanted)
-    say(f"the traffic is {_words(wanted.traffic)}")
-
-
-def _words(shares: Mapping[str, int]) -> str:
-    return " ".join(f"{name}={share}" for name, share in shares.items()) or "no share"
-
-
-def _existing(folder: Path) -> EndpointStatus:
-    found = status(folder)
-    if found is None:
-        raise state.missing(folder)
-    return found
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locks.alone(folder / "lock", partial(_in_use, folder)):
-        yield
-
-
-def _in_use(folder: Path) -> Busy:
-    return Busy(
-        f"another command is changing the endpoint {folder.name}",
-        hint="wait until it ends, then type the same command again",
-    )

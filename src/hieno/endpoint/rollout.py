@@ -78,6 +78,25 @@ def split(folder: Path, wanted: Desired) -> None:
     _settle(folder, wanted)
 
 
+def settled(folder: Path) -> Desired | None:
+    """Return what should be; a roll-out that was killed half-way counts as one that failed."""
+    found = state.read_desired(folder)
+    if found is None or found.settled:
+        return found
+    old = [name for name in found.traffic if name != found.newest]
+    if not old:
+        return replace(found, settled=True)
+    deployments = {name: one for name, one in found.deployments.items() if name != found.newest}
+    return replace(
+        found,
+        traffic={old[0]: 100},
+        deployments=deployments,
+        retired={},
+        newest=old[0],
+        settled=True,
+    )
+
+
 def _beside(new: str, before: Desired | None, wanted: Desired) -> Desired:
     """Return what serves now, with `new` beside it and without traffic."""
     if before is None:

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal  # Any: JSON on its way to and from the files
 
-from hieno import files
-from hieno.errors import BrokenArtifact, MissingInput, UsageError
+from hieno import files, locks
+from hieno.errors import BrokenArtifact, Busy, MissingInput, UsageError
 from hieno.processes import ProcessId
 
 DESIRED = "endpoint.json"
@@ -105,6 +105,10 @@ class Desired:
         """Return the deployment with the largest share of the traffic."""
         shares = {name: share for name, share in self.traffic.items() if share > 0}
         return max(shares, key=lambda name: shares[name], default=None)
+
+    def coloured(self) -> dict[str, DeploymentSpec]:
+        """Return the deployments between which the traffic is divided."""
+        return {name: one for name, one in self.deployments.items() if name in COLOURS}
 
     def is_held(self) -> bool:
         """Tell whether somebody has given the traffic to others than the newest deployment."""
@@ -209,6 +213,21 @@ def mirror_problems(
 def missing(folder: Path) -> MissingInput:
     """Return the error that nothing was deployed."""
     return MissingInput(f"there is no endpoint in {folder}", hint="`hieno deploy` makes one")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder and let nobody else change the endpoint. Raises `Busy`."""
+
+    def refusal() -> Busy:
+        return Busy(
+            f"another command is changing the endpoint {folder.name}",
+            hint="wait until it ends, then type the same command again",
+        )
+
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with locks.alone(folder / "lock", refusal):
+        yield
 
 
 def log_path(folder: Path, deployment: str) -> Path:

@@ -21,6 +21,7 @@ from hieno.endpoint import logs as written
 from hieno.endpoint.control import EndpointStatus
 from hieno.endpoint.credentials import Keys, Which
 from hieno.endpoint.examination import MOST_TOKENS, Question
+from hieno.endpoint.shares import divide, roll_back
 from hieno.endpoint.state import (
     BASE,
     COLOURS,
@@ -165,11 +166,11 @@ class LocalTarget:
         self, shares: Mapping[str, int], *, mirror: Mapping[str, int], say: Callable[[str], None]
     ) -> EndpointStatus:
         """Divide the traffic by hand."""
-        return control.traffic(self.project.endpoint, shares, mirror=mirror, say=say)
+        return divide(self.project.endpoint, shares, mirror=mirror, say=say)
 
     def rollback(self, *, say: Callable[[str], None]) -> EndpointStatus:
         """Give all traffic to the deployment before."""
-        return control.rollback(self.project.endpoint, say=say)
+        return roll_back(self.project.endpoint, say=say)
 
     def keys(self) -> Keys:
         """Return both keys of the endpoint."""
