@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any  # Any: rows of JSONL
@@ -21,6 +22,8 @@ from hieno.reporting import Reporter
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+NAMES = {TRAIN: "train", TEST: "test"}
 
 
 @dataclass
@@ -76,18 +79,10 @@ def assemble(
     columns = _load(work, intake.batches)
     reporter.progress(0, None, "chats", f"comparing {len(columns.line):,} chats with each other")
     verdict, division = _judge(columns, summaries, settings, work, earlier)
-    counts: Counter[str] = Counter()
     codes: Counter[str] = Counter()
     firsts: dict[str, dict[str, Any]] = {}
-    names = {TRAIN: "train", TEST: "test"}
-    with ExitStack() as files:
-        out = {
-            name: files.enter_context(
-                (folder / f"{name}.jsonl").open("w", encoding="utf-8", newline="\n")
-            )
-            for name in ("train", "test", "rejected", "findings")
-        }
-        start = 0
+    with _opened(folder) as out:
+        sides = enumerate(verdict.side)
         for number in range(len(summaries)):
             reporter.progress(number, len(summaries), "batches", "writing")
             where = batches.paths(work, number)
@@ -95,17 +90,11 @@ def assemble(
             if settings.strict and rejects:
                 names_of = ("file", "line", "code", "problem")
                 raise Reject(*(rejects[0][name] for name in names_of)).error()
-            with where.rows.open(encoding="utf-8") as rows:
-                for place, text in enumerate(rows, start=start):
-                    if verdict.side[place] == ASIDE:
-                        reject = _reject(place, text, columns, verdict, summaries)
-                        if settings.strict:
-                            raise reject.error()
-                        rejects.append(reject.row())
-                    else:
-                        out[names[int(verdict.side[place])]].write(text)
-                        counts[names[int(verdict.side[place])]] += 1
-                    start += 1
+            for place, text in _divided(where.rows, sides, out):
+                reject = _reject(place, text, columns, verdict, summaries)
+                if settings.strict:
+                    raise reject.error()
+                rejects.append(reject.row())
             _copy(where.finds, out["findings"])
             for row in sorted(rejects, key=lambda row: row["line"]):
                 codes[row["code"]] += 1
@@ -113,7 +102,7 @@ def assemble(
                 out["rejected"].write(json.dumps(row, ensure_ascii=False) + "\n")
     kept = verdict.side != ASIDE
     return Assembled(
-        rows={**dict.fromkeys(names.values(), 0), **counts},
+        rows={name: int((verdict.side == side).sum()) for side, name in NAMES.items()},
         rejected_by_code=dict(codes),
         read=sum(summary["read"] for summary in summaries),
         normalised=sum(summary["normalised"] for summary in summaries),
@@ -211,7 +200,7 @@ def _sides_before(digests: NDArray[np.uint64], earlier: Path | None) -> NDArray[
     sides = np.full(len(digests), NEW, dtype=np.int8)
     if earlier is None:
         return sides
-    for name, side in (("train", TRAIN), ("test", TEST)):
+    for side, name in NAMES.items():
         raw = b"".join(map(digest, read_jsonl(earlier / f"{name}.jsonl")))
         known = np.frombuffer(raw, dtype="<u8").reshape(-1, 2)[:, 0]
         sides[np.isin(digests[:, 0], known)] = side
@@ -236,6 +225,29 @@ def _reject(
     }.get(code, f"{same} chat as in {other}")
     file = summaries[int(columns.batch[place])]["file"]
     return Reject(file, int(columns.line[place]), code, problem, shortened(text.rstrip("\n")))
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[dict[str, IO[str]]]:
+    with ExitStack() as files:
+        yield {
+            name: files.enter_context(
+                (folder / f"{name}.jsonl").open("w", encoding="utf-8", newline="\n")
+            )
+            for name in (*NAMES.values(), "rejected", "findings")
+        }
+
+
+def _divided(
+    rows: Path, sides: Iterator[tuple[int, np.int8]], out: Mapping[str, IO[str]]
+) -> Iterator[tuple[int, str]]:
+    """Copy a batch's rows to the files of their sides; yield those set aside, with their places."""
+    with rows.open(encoding="utf-8") as lines:
+        for text, (place, side) in zip(lines, sides, strict=False):  # goes on in the next batch
+            if side == ASIDE:
+                yield place, text
+            else:
+                out[NAMES[int(side)]].write(text)
 
 
 def _copy(path: Path, out: IO[str]) -> None:
