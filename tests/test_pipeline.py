@@ -29,6 +29,7 @@ from hieno.targets import open_target
 from standing import make_project, register
 from told import Told
 from two_facts import QUESTIONS, write_chats, write_project
+from waiting import wait_until
 
 
 @pytest.fixture
@@ -43,10 +44,7 @@ def project(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def wait_for_text(path: Path, text: str) -> None:
-    deadline = time.monotonic() + 30
-    while text not in path.read_text(encoding="utf-8"):
-        assert time.monotonic() < deadline, f"{path} does not say {text}"
-        time.sleep(0.01)
+    wait_until(lambda: text in path.read_text(encoding="utf-8"), f"{path} says {text}")
 
 
 def run(project: Project, until: str) -> list[StageResult]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from hieno.endpoint.page.invitations import Allowance
 from hieno.endpoint.state import DeploymentSpec, Limits
 from hieno.endpoint.state import Page as PageSettings
 from hieno.processes import ProcessId
+from waiting import wait_until
 
 PARROT = Path(__file__).with_name("parrot.py")
 LIMITS = Limits(request_timeout=30, max_concurrent=8, drain_timeout=2)
@@ -139,14 +139,6 @@ class Visit:
     def violations(self) -> list[str]:
         found: list[str] = self.page.evaluate("window.violations")
         return found
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait for a condition, at most 20 seconds."""
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.02)
 
 
 @contextmanager

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from books import Books, Visit, visiting, wait_until
+from books import Books, Visit, visiting
 from playwright.sync_api import Browser, expect
 
 from hieno.endpoint import control
 from hieno.endpoint.page.invitations import Allowance
 from hieno.endpoint.state import DeploymentSpec
 from hieno.endpoint.state import Page as PageSettings
+from waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -134,7 +135,7 @@ def test_a_reload_in_the_middle_of_an_answer_keeps_what_was_said(
         const { all } = await import("/chat/history.js");
         return (await all())[0]?.turns[0].answers[0].text === "half of it";
     }"""
-    wait_until(lambda: bool(visit.page.evaluate(kept)))
+    wait_until(lambda: visit.page.evaluate(kept))
     visit.page.reload()
     visit.page.locator("#chats .title").click()
     expect(visit.turn(0).locator(".text")).to_have_text("half of it")

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 
 from emulator.ml import groups
+from waiting import wait_until
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others cannot look without waiting")
@@ -23,10 +23,7 @@ def test_what_an_ended_leader_started_is_ended_and_nobody_else(
     assert leader.stdout is not None
     with leader.stdout as said:
         started = psutil.Process(int(said.readline()))
-    deadline = time.monotonic() + 10
-    while groups.code_of(leader) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: groups.code_of(leader) is not None)
     assert groups.code_of(leader) == 3
     groups.send(leader, signal.SIGKILL)
     psutil.wait_procs([started], timeout=10)
@@ -42,8 +39,5 @@ def test_a_leader_that_a_signal_ended_says_so() -> None:
     leader = subprocess.Popen(["sleep", "60"], start_new_session=True)
     assert groups.code_of(leader) is None
     groups.send(leader, signal.SIGTERM)
-    deadline = time.monotonic() + 10
-    while groups.code_of(leader) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: groups.code_of(leader) is not None)
     assert groups.code_of(leader) == leader.wait() == -signal.SIGTERM

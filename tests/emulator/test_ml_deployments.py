@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any  # Any: azure-ai-ml has no types
 
 import ground
@@ -16,6 +15,7 @@ from ground import write
 
 from emulator.arm.ids import ResourceId
 from emulator.cloud import Cloud
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -154,14 +154,6 @@ def ask(
         return http.post(address, json=body or {}, headers=sent)
 
 
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return found
-
-
 def test_a_deployment_serves_the_model_that_is_mounted_for_it(
     azure: Cloud, ml: MLClient, endpoint: str, model: str, image: str
 ) -> None:
@@ -196,12 +188,12 @@ def test_traffic_is_shared_mirrored_and_named(
     deploy(ml, endpoint, "green", model, image)
     route(ml, endpoint, {"green": 50}, blue=100)
     assert {ask(azure, ml, endpoint, {"n": n}).json()["who"] for n in range(12)} == {"blue"}
-    until(lambda: "asked {'n'" in ml.online_deployments.get_logs("green", endpoint, lines=50))
+    wait_until(lambda: "asked {'n'" in ml.online_deployments.get_logs("green", endpoint, lines=50))
     named = ask(azure, ml, endpoint, azureml_model_deployment="green")
     assert named.json()["who"] == "green"
     route(ml, endpoint, blue=50, green=50)
-    until(lambda: ask(azure, ml, endpoint).json()["who"] == "green")
-    until(lambda: ask(azure, ml, endpoint).json()["who"] == "blue")
+    wait_until(lambda: ask(azure, ml, endpoint).json()["who"] == "green")
+    wait_until(lambda: ask(azure, ml, endpoint).json()["who"] == "blue")
 
 
 def test_an_endpoint_wraps_what_its_container_refuses_and_what_takes_too_long(
@@ -304,8 +296,8 @@ def test_a_container_that_ends_is_started_again(
     container = azure.ml.container(id_of(azure, endpoint, "blue"))
     assert container is not None
     os.kill(container._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
-    until(lambda: container.restarts == 1)
-    until(lambda: ask(azure, ml, endpoint).status_code == 200)
+    wait_until(lambda: container.restarts == 1)
+    wait_until(lambda: ask(azure, ml, endpoint).status_code == 200)
 
 
 def test_a_deployment_with_traffic_stays_and_an_endpoint_takes_all_with_it(

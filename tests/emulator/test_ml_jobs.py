@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any  # Any: azure-ai-ml has no types
 
@@ -13,6 +11,7 @@ import pytest
 from ground import write
 
 from emulator.cloud import Cloud
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -40,14 +39,6 @@ def ml(ml: MLClient) -> MLClient:
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write(tmp_path_factory.mktemp("code"), main_py="import sys; print(*sys.argv[1:])\n")
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return found
 
 
 def start(ml: MLClient, code: str, text: str, **more: Any) -> str:
@@ -109,9 +100,9 @@ def test_nodes_are_billed_while_they_are_there(
     azure: Cloud, workspace: ResourceId, ml: MLClient, code: str
 ) -> None:
     cluster = workspace.child("computes", ground.CLUSTER)
-    until(lambda: not azure.ledger.by_the_hour())
+    wait_until(lambda: not azure.ledger.by_the_hour())
     name = start(ml, code, "sleep 20", instance_count=2)
-    until(lambda: ml.jobs.get(name).status == "Running")
+    wait_until(lambda: ml.jobs.get(name).status == "Running")
     billed = azure.ledger.by_the_hour()
     assert [(one.resource, one.meter, one.quantity) for one in billed] == [
         (cluster.text, ground.SIZE, 2)
@@ -119,7 +110,7 @@ def test_nodes_are_billed_while_they_are_there(
     assert azure.quota.used(ground.REGION, "standardESv3Family") == 8
     ml.jobs.begin_cancel(name).result()
     assert ml.jobs.get(name).status == "Canceled"
-    until(lambda: not azure.ledger.by_the_hour())
+    wait_until(lambda: not azure.ledger.by_the_hour())
     assert azure.quota.used(ground.REGION, "standardESv3Family") == 0
     assert ml.compute.get(ground.CLUSTER).size == ground.SIZE
 
@@ -190,8 +181,8 @@ def test_what_is_written_is_stored_while_the_job_works(
     name = start(ml, code, f"{text} && sleep 20", outputs={"o": out})
     account = azure.storage.open(ground.STORAGE)
     container = f"azureml-blobstore-{azure.resources.require(workspace).properties['workspaceId']}"
-    until(lambda: account.names(container, "mine/live") == ["mine/live/a.partial/f"])
-    until(lambda: account.names(container, "mine/live") == ["mine/live/a/f"])
+    wait_until(lambda: account.names(container, "mine/live") == ["mine/live/a.partial/f"])
+    wait_until(lambda: account.names(container, "mine/live") == ["mine/live/a/f"])
     assert ml.jobs.get(name).status == "Running"
     ml.jobs.begin_cancel(name).result()
 

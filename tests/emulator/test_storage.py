@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from ground import emulated
 from emulator.arm.ids import ResourceId
 from emulator.cloud import Cloud
 from emulator.settings import Settings
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient
@@ -167,7 +167,4 @@ def test_azurite_ends_also_with_an_emulator_that_is_killed(tmp_path: Path) -> No
     family = [int(word) for word in ended.stdout.split()]
     assert ended.returncode == -signal.SIGKILL
     assert len(family) >= 2  # Azurite, and who keeps it
-    deadline = time.monotonic() + 60
-    while any(map(psutil.pid_exists, family)):
-        assert time.monotonic() < deadline, "Azurite has outlived the emulator"
-        time.sleep(0.05)
+    wait_until(lambda: not any(map(psutil.pid_exists, family)), "Azurite ends", seconds=60)

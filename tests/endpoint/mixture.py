@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from rehearsal import Endpoint, wait_until
+from rehearsal import Endpoint
+
+from waiting import wait_until
 
 QUESTIONS = [f"{number} boats, and the ferry of {number + 7}?" for number in range(12)]
 TOKENS = 12

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from hieno.endpoint.state import (
     read_observed,
 )
 from hieno.endpoint.watch import Guard
+from waiting import wait_until
 
 CONTAINER = Path(__file__).with_name("container.py")
 GUARD = Guard(step_requests=5)
@@ -37,14 +37,6 @@ def spec(version: str, *options: str, instances: int = 1) -> DeploymentSpec:
     """Describe a deployment of the stand-in container, named after its version."""
     command = (sys.executable, str(CONTAINER), "--port", "{port}", "--name", version, *options)
     return DeploymentSpec(version=version, command=command, instances=instances)
-
-
-def wait_until(holds: Callable[[], object], what: str, seconds: float = 30) -> None:
-    """Wait for a condition; fail with its name."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.02)
 
 
 class Endpoint:

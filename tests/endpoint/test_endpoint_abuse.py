@@ -9,12 +9,13 @@ from typing import Any
 
 import psutil
 import pytest
-from rehearsal import Endpoint, wait_until
+from rehearsal import Endpoint
 
 from hieno.endpoint import control, incoming
 from hieno.endpoint.incoming import Incoming, Refused
 from hieno.endpoint.outgoing import ClientLeft, Outgoing
 from hieno.endpoint.state import Limits
+from waiting import wait_until
 
 SECRETS = ("Traceback", "site-packages", "/src/", "hieno/", ".py", "0x", "uvicorn", "h11")
 

@@ -10,12 +10,13 @@ import psutil
 import pytest
 from azure_endpoint import Azure, serving
 from pydantic import SecretStr
-from rehearsal import LIMITS, Endpoint, Load, wait_until
+from rehearsal import LIMITS, Endpoint, Load
 
 from hieno import ports
 from hieno.endpoint import control
 from hieno.endpoint.state import DeploymentSpec
 from hieno.errors import HienoError, UsageError
+from waiting import wait_until
 
 
 def specs(azure: Azure) -> dict[str, DeploymentSpec]:

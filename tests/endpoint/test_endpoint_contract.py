@@ -9,11 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from rehearsal import Endpoint, wait_until
+from rehearsal import Endpoint
 
 from hieno.endpoint import control
 from hieno.endpoint.requests import find_request
 from hieno.endpoint.routes import ROUTES
+from waiting import wait_until
 
 DENIED = "key_auth_access_denied"
 MALFORMED = "key_auth_bad_header_forbidden"

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rehearsal import LIMITS, Endpoint, spec, wait_until
+from rehearsal import LIMITS, Endpoint, spec
 
 from hieno import ports, processes
 from hieno.endpoint import control, logs, upstream
@@ -19,6 +19,7 @@ from hieno.endpoint.state import DeploymentSpec, Desired, read_desired, read_obs
 from hieno.endpoint.supervisor import Instance
 from hieno.errors import Busy, HienoError, MissingInput, UsageError
 from loopback import Speaking, served
+from waiting import wait_until
 
 
 def test_nothing_deployed_is_said(tmp_path: Path) -> None:

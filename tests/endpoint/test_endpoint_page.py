@@ -6,12 +6,12 @@ import json
 import re
 
 import httpx
-from rehearsal import wait_until
 from visiting import Books, problem, question, said
 
 from hieno.endpoint import control
 from hieno.endpoint.page.invitations import Allowance
 from hieno.endpoint.state import Page
+from waiting import wait_until
 
 
 def test_the_page_and_all_that_it_names_are_there_with_their_types(books: Books) -> None:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from rehearsal import LIMITS, Endpoint, Load, spec, wait_until
+from rehearsal import LIMITS, Endpoint, Load, spec
 
 from hieno import processes
 from hieno.endpoint import control
 from hieno.endpoint.state import read_desired, read_observed, write_desired
 from hieno.endpoint.supervisor import pause_after
 from hieno.errors import Busy, HienoError
+from waiting import wait_until
 
 OTHER = {"blue": "green", "green": "blue"}
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 from mixture import Mixture, references
-from rehearsal import Endpoint, everything, wait_until
+from rehearsal import Endpoint, everything
 
 from hieno.endpoint.state import DeploymentSpec, Limits
 from hieno.processes import python_module
+from waiting import wait_until
 
 LOAD_SECONDS = 60.0
 SOAK_SECONDS = float(os.environ.get("HIENO_SOAK_SECONDS", "3600"))

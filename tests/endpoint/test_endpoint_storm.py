@@ -16,10 +16,11 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from rehearsal import LIMITS, Endpoint, everything, spec, wait_until
+from rehearsal import LIMITS, Endpoint, everything, spec
 
 from hieno.endpoint import control
 from hieno.endpoint.state import Limits
+from waiting import wait_until
 
 PARALLEL = 1000
 LIMIT = 32

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from rehearsal import GUARD, LIMITS, Endpoint, Load, spec, wait_until
+from rehearsal import GUARD, LIMITS, Endpoint, Load, spec
 
 from hieno.endpoint import control
 from hieno.endpoint.examination import Question
@@ -20,6 +20,7 @@ from hieno.endpoint.shares import divide, roll_back
 from hieno.endpoint.state import read_desired, write_desired
 from hieno.endpoint.watch import Guard
 from hieno.errors import HienoError, MissingInput, UsageError
+from waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from hieno.serve.engines.vllm import Vllm, open_vllm
 from hieno.serve.model import Model
 from hieno.templates import render_prompt
 from loopback import Speaking, served
+from waiting import wait_until
 
 SETTINGS = Serve(max_new_tokens=64, max_requests=4, cache_gb=0.5)
 GREEDY = Sampling(max_new_tokens=13, ignore_eos=True)
@@ -65,13 +65,6 @@ def calls(place: Path, kind: str) -> list[Any]:
     path = place / "calls.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [call for call in map(json.loads, lines) if kind in call]
-
-
-def wait_for(holds: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 180
-    while not holds():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.02)
 
 
 def prompt_of(model: Model, text: str) -> list[int]:
@@ -172,7 +165,9 @@ def test_an_answer_that_nobody_waits_for_is_dropped_there(
             await anext(tokens)
 
     run(leave())
-    wait_for(lambda: len(calls(place, "cancelled")) == before + 1, "the server dropped it")
+    wait_until(
+        lambda: len(calls(place, "cancelled")) == before + 1, "the server dropped it", seconds=180
+    )
 
 
 @pytest.mark.parametrize(
@@ -207,7 +202,7 @@ def test_a_lost_server_fails_its_answers_and_is_unhealthy(place: Path, model: Mo
     try:
         with pytest.raises(EngineFailed, match="did not finish the answer"):
             answer(opened, model, [DIE], GREEDY)
-        wait_for(lambda: not opened.healthy(), "the loss is noticed")
+        wait_until(lambda: not opened.healthy(), "the loss is noticed", seconds=180)
         with pytest.raises(EngineFailed, match="ConnectError"):
             answer(opened, model, [7], GREEDY)
     finally:
@@ -226,14 +221,18 @@ def test_it_never_outlives_the_container(place: Path, tiny_model: Path, tmp_path
     with log.open("wb") as output:
         container = subprocess.Popen([*command, "--engine", "vllm"], stderr=output, stdout=output)
     try:
-        wait_for(lambda: "hieno: ready" in log.read_text("utf-8"), "a ready container")
+        wait_until(
+            lambda: "hieno: ready" in log.read_text("utf-8"), "a ready container", seconds=180
+        )
         [started] = calls(place, "pid")[before:]
         assert psutil.pid_exists(started["pid"])
         assert log.read_text("utf-8").startswith("hieno: engine vllm: it was asked for\n")
     finally:
         os.kill(container.pid, signal.SIGKILL)
         container.wait()
-    wait_for(lambda: not psutil.pid_exists(started["pid"]), "it ended with the container")
+    wait_until(
+        lambda: not psutil.pid_exists(started["pid"]), "it ended with the container", seconds=180
+    )
 
 
 def test_a_server_that_does_not_start_is_an_error_with_a_way_out(
