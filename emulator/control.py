@@ -41,7 +41,12 @@ def routes(cloud: Cloud) -> list[Route]:
 
     def measure(call: Call) -> Response:
         values = {str(name): float(value) for name, value in call.body["values"].items()}
-        autoscale.measure(cloud, str(call.body["resource"]), values)
+        late = bool(call.body.get("late", False))
+        autoscale.measure(cloud, str(call.body["resource"]), values, late=late)
+        return Response(status_code=204)
+
+    def arrive(call: Call) -> Response:
+        autoscale.arrive(cloud)
         return Response(status_code=204)
 
     def age(call: Call) -> Response:
@@ -60,6 +65,7 @@ def routes(cloud: Cloud) -> list[Route]:
         route("POST", "/emulator/faults", add_fault),
         route("DELETE", "/emulator/faults", clear_faults),
         route("POST", "/emulator/metrics", measure),
+        route("POST", "/emulator/arrive", arrive),
         route("POST", "/emulator/age", age),
         route("GET", "/emulator/calls", calls),
         route("GET", "/emulator/resources", resources),

@@ -29,8 +29,13 @@ def kinds() -> list[Kind]:
     return [Kind(TYPE, fill=_fill, has_state=False)]
 
 
-def measure(cloud: Cloud, resource: str, values: Mapping[str, float]) -> None:
-    """Let metrics of a resource have values, and every setting about them look once."""
+def measure(
+    cloud: Cloud, resource: str, values: Mapping[str, float], *, late: bool = False
+) -> None:
+    """Let metrics of a resource have values, and every setting about them look once.
+
+    Where instances are `late`, their deployment is Scaling until `arrive`; it is billed at once.
+    """
     for setting in cloud.resources.of_type(TYPE):
         target = cloud.resources.get(setting.properties["targetResourceUri"])
         if target is None or not setting.properties.get("enabled", False):
@@ -48,6 +53,14 @@ def measure(cloud: Cloud, resource: str, values: Mapping[str, float]) -> None:
             now = int(target.body["sku"]["capacity"]) + step
             wanted = min(max(now, int(bounds["minimum"])), int(bounds["maximum"]))
             deployments.scale(cloud, target, wanted)
+            deployments.become(target, scaling=late)
+
+
+def arrive(cloud: Cloud) -> None:
+    """Let every deployment that is Scaling be done with it."""
+    for one in cloud.resources.of_type(deployments.TYPE):
+        if one.properties["provisioningState"] == "Scaling":
+            deployments.become(one, scaling=False)
 
 
 def _step(rules: list[dict[str, Any]], values: Mapping[str, float]) -> int:

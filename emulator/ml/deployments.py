@@ -76,6 +76,12 @@ def scale(cloud: Cloud, deployment: Resource, instances: int) -> None:
     cloud.ledger.begin(deployment.id.text, size, instances, by_the_hour=True)
 
 
+def become(deployment: Resource, *, scaling: bool) -> None:
+    """Let a deployment be at work on its instances, or be done; it answers all the time."""
+    deployment.properties["provisioningState"] = "Scaling" if scaling else "Succeeded"
+    deployment.busy = scaling
+
+
 def _fill(cloud: Cloud, deployment: Resource, old: Resource | None) -> None:
     properties = deployment.properties
     sku = deployment.body.setdefault("sku", {"name": "Default"})

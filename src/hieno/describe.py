@@ -99,8 +99,11 @@ def register(facts: Facts) -> str:
 
 def deploy(status: Facts) -> str:
     """Name the address and who answers there."""
-    shares = ", ".join(f"{name} {share}%" for name, share in status["traffic"].items() if share)
-    return f"{status['url']} ({shares})"
+    shares = [f"{name} {share}%" for name, share in status["traffic"].items() if share]
+    doing = [
+        f"{name} is {one['doing']}" for name, one in status["deployments"].items() if one["doing"]
+    ]
+    return f"{status['url']} ({', '.join(shares + doing)})"
 
 
 def flow(status: Facts) -> str:

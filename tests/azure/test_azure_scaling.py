@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
 from emulator.arm.resources import Resource
 from emulator.cloud import Cloud
 from emulator.ml import autoscale
+from hieno import describe
+from hieno.cli.commands import hieno
 from hieno.errors import AccessDenied
 from hieno.project import Project, open_project
+from hieno.targets.azure import serving
 from hieno.targets.azure.target import AzureTarget
 from standing import emulated, make_base, make_project, register, stand_ins
 
@@ -39,12 +43,19 @@ def project(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     assert not [entry for entry in cloud.ledger.running() if entry.by_the_hour]
 
 
-def deploy(project: Project, number: int, **flags: object) -> list[str]:
-    """Deploy a version with settings of one's own; return what was said."""
+def deploy(
+    project: Project, number: int, say: Callable[[str], object] = str, **flags: object
+) -> list[str]:
+    """Deploy a version with settings of one's own; return what was said, and `say` it."""
     said: list[str] = []
+
+    def hear(line: str) -> None:
+        said.append(line)
+        say(line)
+
     version = register(project, number)
     target = AzureTarget(open_project(project.root, flags=flags))
-    target.deploy(version, base=make_base(project.root / "base"), say=said.append)
+    target.deploy(version, base=make_base(project.root / "base"), say=hear)
     assert target.serving(version) is not None
     return said
 
@@ -85,15 +96,48 @@ def test_rules_follow_the_version_that_serves_and_nothing_of_them_is_left(
     assert item["text"].startswith("2 x Standard_E4s_v3, succeeded, 1 to 3 by load, not asked ")
     assert "autoscale" not in shown.stdout
 
-    said = deploy(project, 2, **SCALED)
-    assert "it starts with 2 instances, as many as blue has now" in said
-    assert instances(cloud) == {"green": 2}
+    autoscale.measure(cloud, blue, {"CpuUtilizationPercentage": 90}, late=True)
+    target = AzureTarget(open_project(project.root, flags=SCALED))
+    found = target.serving(register(project, 1))
+    assert found is not None, "it goes on answering"
+    assert describe.deploy(found).endswith(" (blue 100%, blue is scaling)")
+    told = CliRunner().invoke(hieno, ["traffic"])
+    assert told.stdout.split() == ["blue", "100%", "version", "1", "ready,", "scaling"]
+    assert "3 x Standard_E4s_v3, scaling, 1 to 3 by load" in run("status").stdout
+    assert deploy(project, 1, **SCALED)[-1] == "blue serves version 1: nothing to do"
+
+    waits = "blue is scaling: it is removed when that is done"
+    said = deploy(
+        project, 2, say=lambda line: autoscale.arrive(cloud) if line == waits else None, **SCALED
+    )
+    assert waits in said
+    assert "it starts with 3 instances, as many as blue has now" in said
+    assert instances(cloud) == {"green": 3}
     [setting] = rules(cloud)
     green = setting.properties["targetResourceUri"]
     assert green.endswith("/deployments/green")
-    autoscale.measure(cloud, green, {"CpuUtilizationPercentage": 10})
-    autoscale.measure(cloud, green, {"CpuUtilizationPercentage": 10})
-    assert instances(cloud) == {"green": 1}
+    for left in (2, 1):
+        autoscale.measure(cloud, green, {"CpuUtilizationPercentage": 10})
+        assert instances(cloud) == {"green": left}
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "doing"),
+    [
+        ("Creating", "starting", ""),
+        ("Succeeded", "ready", ""),
+        ("Scaling", "ready", "scaling"),
+        ("Updating", "ready", "updating"),
+        ("Deleting", "stopped", "deleting"),
+        ("Failed", "failed", ""),
+        ("Canceled", "failed", ""),
+    ],
+)
+def test_azure_s_word_for_a_deployment_is_whether_it_answers(
+    told: str, state: str, doing: str
+) -> None:
+    found = serving._deployed(SimpleNamespace(provisioning_state=told, tags={}, instance_count=1))
+    assert (found.state, found.doing) == (state, doing)
 
 
 @pytest.mark.slow

@@ -113,6 +113,8 @@ def _rows(found: EndpointStatus) -> list[list[str]]:
     rows = []
     for name, deployment in sorted(found.deployments.items()):
         words: str = deployment.state
+        if deployment.doing:
+            words += f", {deployment.doing}"
         if name in found.mirror:
             words += f", gets copies of {found.mirror[name]}%"
         share = f"{found.traffic.get(name, 0)}%"

@@ -127,13 +127,17 @@ class InstanceStatus:
 
 @dataclass(frozen=True)
 class DeploymentStatus:
-    """A deployment as the gateway sees it; `error` is the last line of a container that ended."""
+    """A deployment as the gateway sees it; `error` is the last line of a container that ended.
+
+    `doing` is what Azure is at work on with it: one that is ready goes on answering meanwhile.
+    """
 
     version: str
     state: State
     instances: tuple[InstanceStatus, ...] = ()
     restarts: int = 0
     error: str = ""
+    doing: str = ""
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,9 @@ def test_a_persons_own_address_tells_and_takes_faults(plane: Plane, cloud: Cloud
         assert client.post("/emulator/faults", json={"fault": "no"}).status_code == 400
         assert len(client.get("/emulator/faults").json()["pending"]) == 1
         client.delete("/emulator/faults")
+        metric = {"resource": "/subscriptions/s", "values": {"m": 1}, "late": True}
+        assert client.post("/emulator/metrics", json=metric).status_code == 204
+        assert client.post("/emulator/arrive").status_code == 204
         calls = client.get("/emulator/calls").json()
     registries = "/subscriptions/*/resourceGroups/*/providers/Microsoft.ContainerRegistry"
     assert f"PUT management.azure.com {registries}/registries/* 2025-12-01" in calls["calls"]

@@ -228,7 +228,18 @@ class Rollout:
     def _remove(self, name: str, seen: Seen) -> None:
         with explained(f"removing {name}"):
             scaling.remove(self.workspace, seen, name)
-            serving.delete_deployment(self.workspace, name)
+            if self._rest(name):
+                serving.delete_deployment(self.workspace, name)
+
+    def _rest(self, name: str) -> bool:
+        """Wait until Azure is done with a deployment; tell whether it is still there."""
+        said = False
+        while (one := self._existing().deployments.get(name)) and one.doing:
+            if not said:
+                self.say(f"{name} is {one.doing}: it is removed when that is done")
+                said = True
+            time.sleep(serving.LOOK_SECONDS)
+        return one is not None
 
     def _change(self, **what: object) -> None:
         with explained("changing the endpoint"):

@@ -30,7 +30,14 @@ NEWEST, ROLLING, PREVIOUS = "hieno.newest", "hieno.rolling", "hieno.previous"  #
 RETIRING = "hieno.retiring"  # of an endpoint: the deployment that is to be removed
 SCALE = "hieno.scale"  # of an endpoint: which autoscale rules there are
 SUCCEEDED, WORKING = "succeeded", ("creating", "updating", "deleting", "scaling")
-STATES: Mapping[str, State] = {SUCCEEDED: "ready", "failed": "failed", "deleting": "stopped"}
+STATES: Mapping[str, State] = {  # any other is "starting"
+    SUCCEEDED: "ready",
+    "scaling": "ready",  # autoscale at work: those that are there go on answering
+    "updating": "ready",
+    "failed": "failed",
+    "canceled": "failed",
+    "deleting": "stopped",
+}
 LOG_LINES = 100
 RENEWAL_SECONDS = 120
 LOOK_SECONDS = 2.0  # between two looks at what a container says while it starts
@@ -39,11 +46,12 @@ API = "2025-12-01"
 
 @dataclass(frozen=True)
 class Deployed:
-    """A deployment as it is."""
+    """A deployment as it is; while Azure is `doing` something with it, it cannot be removed."""
 
     version: str
     spec: str
     state: State
+    doing: str = ""
     instances: int = 1
     scripted: bool = False
 
@@ -94,7 +102,7 @@ class Seen:
             alive=True,
             traffic=dict(self.traffic),
             deployments={
-                key: DeploymentStatus(one.version, one.state)
+                key: DeploymentStatus(one.version, one.state, doing=one.doing)
                 for key, one in self.deployments.items()
             },
             mirror=dict(self.mirror),
@@ -289,11 +297,13 @@ def _probe(period: int) -> Any:
 
 
 def _deployed(found: Any) -> Deployed:
-    tags = found.tags or {}
+    tags, told = found.tags or {}, _state(found)
+    state = STATES.get(told, "starting")
     return Deployed(
         version=tags.get(VERSION, "?"),
         spec=tags.get(SPEC, ""),
-        state=STATES.get(_state(found), "starting"),
+        state=state,
+        doing=told if told in WORKING and state != "starting" else "",
         instances=int(found.instance_count or 1),
         scripted=tags.get(SERVING) == "script",
     )
