@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from emulator.cloud import Cloud
 from emulator.ml.durations import seconds
-from hieno.errors import BrokenArtifact, HienoError, Interrupted, UserError
+from hieno.errors import BrokenArtifact, HienoError, Interrupted, MissingInput, UserError
 from hieno.files import published, read_manifest
 from hieno.project import Project, open_project
 from hieno.stages import StagePlan
@@ -124,11 +125,44 @@ def _interrupt(_: float) -> None:
     raise KeyboardInterrupt
 
 
+def test_a_cluster_that_was_changed_in_the_file_only_is_said_before_anything_is_sent(
+    cloud: Cloud, target: AzureTarget
+) -> None:
+    with pytest.raises(BrokenArtifact):
+        target.submit(plan(target.project, "1"), Told())  # makes the cluster of the file
+    before = len(cloud.trace.exchanges)
+    assert any("/content/" in one.path for one in cloud.trace.exchanges)
+    larger = {"azure.cluster.size": "Standard_E8s_v3", "azure.cluster.low_priority": True}
+    with pytest.raises(MissingInput) as caught:
+        _with(target, larger).submit(plan(target.project, "2"), Told())
+    assert caught.value.message == (
+        "there is no cluster e8s-v3-low yet (azure.cluster: Standard_E8s_v3, low priority)"
+    )
+    assert caught.value.hint == (
+        "`hieno azure up` makes it and removes the one before; `hieno azure plan` shows that first"
+    )
+    both = {"azure.cluster.nodes": 2, "azure.cluster.max_nodes": 3}
+    training = replace(plan(target.project, "3"), stage="train")
+    with pytest.raises(UserError) as caught:
+        _with(target, both).submit(training, Told())
+    assert caught.value.message == (
+        "the cluster e4s-v3-jobs has 1 machine at most, and azure.cluster.nodes is 2"
+    )
+    assert caught.value.hint == "`hieno azure up` lets it have azure.cluster.max_nodes, which is 3"
+    assert not any("/content/" in one.path for one in cloud.trace.exchanges[before:])
+
+    with pytest.raises(BrokenArtifact):  # one machine is enough for it
+        _with(target, {"azure.cluster.max_nodes": 3}).submit(plan(target.project, "2"), Told())
+
+
+def _with(target: AzureTarget, flags: dict[str, object]) -> AzureTarget:
+    return AzureTarget(open_project(target.project.root, flags=flags))
+
+
 def test_a_budget_is_a_time_limit_and_earlier_attempts_are_part_of_it(
     cloud: Cloud, target: AzureTarget
 ) -> None:
-    flags = {"azure.cluster.budget": 2}
-    target = AzureTarget(open_project(target.project.root, flags=flags))
+    target = _with(target, {"azure.cluster.budget": 2})
     told = Told()
     with pytest.raises(BrokenArtifact):
         target.submit(plan(target.project, "f"), told)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any  # entities of a library that is imported late
 
 from hieno.config import Config
-from hieno.errors import HienoError, Interrupted, TryLater
+from hieno.errors import HienoError, Interrupted, MissingInput, TryLater, UserError
 from hieno.reporting import Reporter
 from hieno.stages import StagePlan
 from hieno.targets.azure import assets, budget, images
@@ -38,7 +38,9 @@ def run(
         name, known = _newest(tried, plan)
         tags = dict(known.tags or {}) if known else {}
         if known is None:
-            allowed = budget.allow(config, workspace, _nodes(plan, config), tried)
+            nodes = _nodes(plan, config)
+            _require_cluster(workspace, config, nodes)
+            allowed = budget.allow(config, workspace, nodes, tried)
             name = _start(name, plan, config, workspace, reporter, allowed)
             reporter.say(str(allowed))
             tags = allowed.tags
@@ -98,6 +100,29 @@ def _attempts(workspace: Workspace, stage: str, key: str) -> list[Any]:
 
 def _name(stage: str, key: str, attempt: int) -> str:
     return f"{stage}-{key[:12]}-{attempt}"
+
+
+def _require_cluster(workspace: Workspace, config: Config, nodes: int) -> None:
+    """Raise `UserError` where the cluster is not made, or made for fewer nodes than are wanted."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    wanted, name = config.azure.cluster, workspace.names.cluster
+    try:
+        most = int(workspace.ml.compute.get(name).max_instances)
+    except ResourceNotFoundError:
+        priority = ", low priority" if wanted.low_priority else ""
+        raise MissingInput(
+            f"there is no cluster {name} yet (azure.cluster: {wanted.size}{priority})",
+            hint="`hieno azure up` makes it and removes the one before; `hieno azure plan` shows "
+            "that first",
+        ) from None
+    if nodes > most:
+        raise UserError(
+            f"the cluster {name} has {most} machine{'s' if most > 1 else ''} at most, and "
+            f"azure.cluster.nodes is {nodes}",
+            hint=f"`hieno azure up` lets it have azure.cluster.max_nodes, which is "
+            f"{wanted.max_nodes}",
+        )
 
 
 def _start(
