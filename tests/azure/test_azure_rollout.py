@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from emulator.cloud import Cloud
+from emulator.ml import autoscale
 from emulator.settings import Settings
 from hieno.errors import HienoError, Interrupted, Unreachable, UserError
 from hieno.project import Project, open_project
@@ -35,10 +38,10 @@ def project(cloud: Cloud, tmp_path: Path) -> Iterator[Project]:
     assert not [entry for entry in cloud.ledger.running() if entry.by_the_hour]
 
 
-def deploy(project: Project, number: int, *, replace: bool = False) -> list[str]:
+def deploy(project: Project, number: int, *, replace: bool = False, **flags: object) -> list[str]:
     """Deploy a version; return what was said."""
     said: list[str] = []
-    flags = {"azure.endpoint.replace": replace}
+    flags["azure.endpoint.replace"] = replace
     target = AzureTarget(open_project(project.root, flags=flags))
     version = register(target.project, number)
     target.deploy(version, base=make_base(project.root / "base"), say=said.append)
@@ -64,12 +67,36 @@ def test_without_quota_for_both_three_ways_are_named_and_replacing_is_one(
     assert served(project) == {"blue": "1"}
 
     said = deploy(project, 2, replace=True)
-    assert said[0] == "version 1 is removed first: nothing answers until the new one is ready"
+    told = r"version 1 is removed first: nothing answers until the new one is ready, which took "
+    assert re.fullmatch(told + r"\d+\.\d s the last time", said[0])
     assert served(project) == {"blue": "2"}
 
     with pytest.raises(HienoError, match="did not start"):
         deploy(project, 9, replace=True)
     assert served(project) == {"blue": "2"}, "what served before is started again"
+
+
+def test_a_version_whose_replacement_fails_is_started_again_as_it_was(
+    project: Project, cloud: Cloud
+) -> None:
+    scaled = {"azure.endpoint.scale.max_instances": 2}
+    before = len(cloud.ledger.entries())
+    deploy(project, 1, **scaled)
+    old = AzureTarget(project)._seen(AzureTarget(project)._needed())
+    with pytest.raises(HienoError, match=r"version 2\) did not start: .* quota"):
+        deploy(project, 2, replace=True, **scaled, **{"azure.endpoint.size": "Standard_E8s_v3"})
+    assert served(project) == {"blue": "1"}
+    assert AzureTarget(project)._seen(AzureTarget(project)._needed()) == old
+    assert len(cloud.resources.of_type(autoscale.TYPE)) == 1, "its rules are there again"
+
+    deploy(project, 2, replace=True, **scaled)
+    assert served(project) == {"blue": "2"}
+    assert len(cloud.resources.of_type(autoscale.TYPE)) == 1
+    billed = [one for one in cloud.ledger.entries()[before:] if "/deployments/" in one.resource]
+    assert [one.meter for one in billed] == ["Standard_E4s_v3"] * 3
+    for earlier, later in pairwise(billed):
+        assert earlier.until <= later.since, "never two of them at a time"
+    assert not billed[-1].until
 
 
 def test_a_roll_out_that_was_killed_is_taken_back(project: Project) -> None:

@@ -81,6 +81,10 @@ class Endpoint:
         del self.starting[name]
         self.deployments[name] = replace(self.deployments[name], state="ready")
 
+    def again(self, _: object, kept: tuple[str, Deployed], __: object) -> None:
+        name, deployed = kept
+        self.create(None, name, spec(int(deployed.version)), None)
+
     def delete(self, _: object, name: str) -> None:
         assert name not in self.traffic
         if name in self.starting:
@@ -151,6 +155,8 @@ def put(endpoint: Endpoint, patch: pytest.MonkeyPatch) -> Endpoint:
         patch.setattr(serving, name, getattr(endpoint, name))
     patch.setattr(serving, "create_deployment", endpoint.create)
     patch.setattr(serving, "delete_deployment", endpoint.delete)
+    patch.setattr(serving, "find_deployment", lambda _, name: (name, endpoint.deployments[name]))
+    patch.setattr(serving, "start_again", endpoint.again)
     patch.setattr(time, "sleep", lambda _: None)
     return endpoint
 

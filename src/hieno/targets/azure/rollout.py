@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol  # Any: a deployment of a library that is imported late
 
 from hieno.endpoint.state import COLOURS, mirror_problems
 from hieno.endpoint.watch import Guard
@@ -23,10 +23,11 @@ from hieno.errors import (
     UsageError,
     UserError,
 )
+from hieno.reporting import duration
 from hieno.targets.azure import scaling, serving
 from hieno.targets.azure.client import Workspace
 from hieno.targets.azure.failures import explained
-from hieno.targets.azure.serving import NEWEST, PREVIOUS, ROLLING, Deployed, Seen
+from hieno.targets.azure.serving import NEWEST, PREVIOUS, ROLLING, SCALE, TOOK, Deployed, Seen
 from hieno.targets.azure.specification import Spec
 
 ASKED = 3  # questions at each step
@@ -68,9 +69,10 @@ class Rollout:
             return self._replace(live, seen, spec)
         new = next(colour for colour in COLOURS if colour != live)
         self._change(rolling=new, retiring="")
+        took = seen.tags.get(TOOK, "")
         try:
             if new not in seen.deployments:
-                self._start(new, spec, live)
+                took = self._start(new, spec, live)
             if problem := self.examiner.examine(new):
                 raise self._failed(new, spec, problem)
             if live:
@@ -81,7 +83,7 @@ class Rollout:
             except HienoError as error:  # what went wrong first is what is raised
                 self.say(f"{error.message}: the next `hieno up` or `hieno deploy` sees to it")
             raise
-        self._settle(new, live, spec, seen)
+        self._settle(new, live, spec, seen, took)
 
     def rollback(self) -> None:
         """Give all traffic to the version before; it is started anew where it was removed."""
@@ -148,9 +150,11 @@ class Rollout:
             time.sleep(serving.LOOK_SECONDS)
         return one
 
-    def _start(self, name: str, spec: Spec, live: str | None) -> None:
+    def _start(self, name: str, spec: Spec, live: str | None) -> str:
+        """Start a deployment; return how many seconds that took, as a tag has it."""
         self.say(f"{name} starts with version {spec.version}")
         instances = self._instances(spec, live)
+        began = time.monotonic()
         try:
             with explained(f"starting {name}"):
                 serving.create_deployment(self.workspace, name, spec, self.say, instances=instances)
@@ -164,6 +168,7 @@ class Rollout:
                     "azure.endpoint.size, or `hieno deploy --replace`: nothing answers meanwhile",
                 ) from error
             raise serving.died(self.workspace, name, spec, error.message) from error
+        return f"{time.monotonic() - began:.1f}"
 
     def _instances(self, spec: Spec, live: str | None) -> int:
         """Return with how many it starts: it will have the load of what serves."""
@@ -180,7 +185,7 @@ class Rollout:
                     raise self._failed(new, spec, f"failed at {share}% of the traffic: {problem}")
             self.say(f"{new} has {share}% of the traffic")
 
-    def _settle(self, new: str, live: str | None, spec: Spec, before: Seen) -> None:
+    def _settle(self, new: str, live: str | None, spec: Spec, before: Seen, took: str) -> None:
         last = self.guard.steps[-1] if live else 100
         shares = {new: 100} if last == 100 else {str(live): 100 - last, new: last}
         self._change(
@@ -189,6 +194,7 @@ class Rollout:
             newest=str(spec.version),
             previous=before.deployments[live].version if live else "",
             retiring=str(live) if live and last == 100 else "",
+            took=took,
         )
         self.say(f"{new} serves version {spec.version}: {_words(shares)}")
         if live and last == 100:
@@ -197,23 +203,35 @@ class Rollout:
 
     def _replace(self, live: str, seen: Seen, spec: Spec) -> None:
         """Put a specification in the place of another, with nothing serving meanwhile."""
-        old = seen.deployments[live].version
-        self.say(f"version {old} is removed first: nothing answers until the new one is ready")
-        self._change(traffic={}, rolling=live)
+        old, told = seen.deployments[live].version, seen.tags.get(TOOK)
+        long = f"took {duration(float(told))} the last time" if told else "takes minutes"
+        self.say(
+            f"version {old} is removed first: nothing answers until the new one is ready, which"
+            f" {long}"
+        )
+        with explained(f"reading {live}"):
+            kept = serving.find_deployment(self.workspace, live)
+        rules = {"scale": scaling.CHANGING} if seen.tags.get(SCALE) else {}  # they go with it
+        self._change(traffic={}, rolling=live, **rules)
         self._remove(live, seen)
         try:
-            self._start(live, spec, None)
+            took = self._start(live, spec, None)
             if problem := self.examiner.examine(live):
                 raise self._failed(live, spec, problem)
         except HienoError as error:
             self.say(f"{error.message}; version {old} is started again")
-            if live in self._existing().deployments:
-                self._remove(live, seen)
-            self._start(live, self.spec_of(int(old)), None)
-            self._change(traffic={live: 100}, rolling="")
+            self._bring_back(live, kept, seen)
             raise
-        self._settle(live, None, spec, seen)
+        self._settle(live, None, spec, seen, took)
         self._change(previous=old)
+
+    def _bring_back(self, name: str, kept: Any, seen: Seen) -> None:
+        """Start what was removed as it was, also where the settings are others by now."""
+        if name in self._existing().deployments:
+            self._remove(name, seen)
+        with explained(f"starting {name} again"):
+            serving.start_again(self.workspace, kept, self.say)
+        self._change(traffic={name: 100}, rolling="")
 
     def _go_back(self, new: str, live: str | None) -> None:
         self._change(traffic={live: 100} if live else {}, mirror={}, rolling="")

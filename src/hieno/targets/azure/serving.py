@@ -29,6 +29,7 @@ VERSION, SPEC, SERVING = "hieno.version", "hieno.spec", "hieno.serving"  # of a 
 NEWEST, ROLLING, PREVIOUS = "hieno.newest", "hieno.rolling", "hieno.previous"  # of an endpoint
 RETIRING = "hieno.retiring"  # of an endpoint: the deployment that is to be removed
 SCALE = "hieno.scale"  # of an endpoint: which autoscale rules there are
+TOOK = "hieno.took"  # of an endpoint: seconds until the last deployment was ready
 SUCCEEDED, WORKING = "succeeded", ("creating", "updating", "deleting", "scaling")
 STATES: Mapping[str, State] = {  # any other is "starting"
     SUCCEEDED: "ready",
@@ -205,6 +206,12 @@ def create_deployment(
             SERVING: "script" if spec.code else "container",
         },
     )
+    start_again(workspace, deployment, say)
+
+
+def start_again(workspace: Workspace, deployment: Any, say: Callable[[str], None]) -> None:
+    """Start a deployment that `find_deployment` has returned before it was removed, as it was."""
+    name = deployment.name
     poller = workspace.ml.online_deployments.begin_create_or_update(deployment)
 
     def watch() -> None:
@@ -217,7 +224,17 @@ def create_deployment(
                 say(f"{name}: {said[:200]}")
         poller.result()
 
-    _finish(watch, lambda: _find_deployment(workspace, name))
+    _finish(watch, lambda: find_deployment(workspace, name))
+
+
+def find_deployment(workspace: Workspace, name: str) -> Any | None:
+    """Return a deployment as Azure's library has it, or None where there is none."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        return workspace.ml.online_deployments.get(name, workspace.names.endpoint)
+    except ResourceNotFoundError:
+        return None
 
 
 def delete_deployment(workspace: Workspace, name: str) -> None:
@@ -225,7 +242,7 @@ def delete_deployment(workspace: Workspace, name: str) -> None:
     poller = workspace.ml.online_deployments.begin_delete(
         name=name, endpoint_name=workspace.names.endpoint
     )
-    _finish(poller.result, lambda: _find_deployment(workspace, name), to_be="")
+    _finish(poller.result, lambda: find_deployment(workspace, name), to_be="")
 
 
 def delete_endpoint(workspace: Workspace) -> None:
@@ -336,15 +353,6 @@ def _find_endpoint(workspace: Workspace) -> Any | None:
 
     try:
         return workspace.ml.online_endpoints.get(workspace.names.endpoint)
-    except ResourceNotFoundError:
-        return None
-
-
-def _find_deployment(workspace: Workspace, name: str) -> Any | None:
-    from azure.core.exceptions import ResourceNotFoundError
-
-    try:
-        return workspace.ml.online_deployments.get(name, workspace.names.endpoint)
     except ResourceNotFoundError:
         return None
 

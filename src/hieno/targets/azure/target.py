@@ -121,7 +121,11 @@ class AzureTarget:
             say("the traffic stays as it was set by hand; `hieno traffic` shows it")
         else:
             spec = self._spec(workspace, version, say)
-            self._rollout(workspace, say, questions).deploy(spec)
+            try:
+                self._rollout(workspace, say, questions).deploy(spec)
+            except HienoError:
+                self._keep_rules(workspace, say)
+                raise
         scaling.ensure(workspace, self.project.config)
         self._place(workspace)
 
@@ -277,6 +281,13 @@ class AzureTarget:
         return specify(
             config, version, image, script.publish(workspace) if self._scripted() else ""
         )
+
+    def _keep_rules(self, workspace: Workspace, say: Callable[[str], None]) -> None:
+        """Set the rules of what serves after a roll-out that failed, whose error is told."""
+        try:
+            scaling.ensure(workspace, self.project.config)
+        except HienoError as error:
+            say(f"{error.message}: the next `hieno up` sees to it")
 
     def _scripted(self) -> bool:
         return self.project.config.azure.endpoint.serving == "script"
