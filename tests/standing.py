@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from emulator import azurite
 from emulator.cloud import Cloud
 from emulator.contract import deviations
+from emulator.ledger import Entry
 from emulator.server import running
 from emulator.settings import Settings
 from hieno.files import Manifest, published, read_manifest
@@ -79,6 +81,17 @@ def stand_ins(*flags: str) -> Iterator[None]:
         patch.setattr(images, "_write", written)
         patch.setattr(wheel, "write", lambda folder: folder)
         yield
+
+
+def billed_in_turn(cloud: Cloud, begin: int = 0) -> list[Entry]:
+    """Return what was billed for deployments, from an entry on: the last still is, and no two
+    ever were at a time."""
+    entries = cloud.ledger.entries()[begin:]
+    billed = [one for one in entries if "/deployments/" in one.resource]
+    for earlier, later in pairwise(billed):
+        assert "" < earlier.until <= later.since
+    assert not billed[-1].until
+    return billed
 
 
 def make_project(root: Path, target: str, name: str = "books") -> Project:

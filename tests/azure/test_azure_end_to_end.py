@@ -20,10 +20,11 @@ from numpy.linalg import norm
 from safetensors.numpy import load_file
 
 from emulator.cloud import Cloud
+from emulator.settings import Settings
 from hieno.endpoint import control
 from hieno.project import open_project
 from hieno.targets.azure.target import AzureTarget
-from standing import emulated
+from standing import billed_in_turn, emulated
 from two_facts import write_project
 
 PORT = 18_400
@@ -59,14 +60,16 @@ class User:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+def cloud(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Cloud]:
     home = tmp_path / "home"
     home.mkdir()
     usual = Path.home() / ".cache" / "hieno" / "environments"
     if usual.is_dir():  # prompt flow's packages are not fetched again
         (home / "environments").symlink_to(usual)
     monkeypatch.setenv("HIENO_HOME", str(home))
-    with emulated(tmp_path / "azure") as made:
+    with emulated(tmp_path / "azure", getattr(request, "param", None)) as made:
         yield made
 
 
@@ -157,6 +160,41 @@ def test_from_nothing_to_a_chat_and_back_to_nothing(
     user.types("azure", "down", "--yes=tiny-one")
     assert cloud.ledger.running() == []
     _compare_calls(cloud)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cloud", [Settings(quota={"standardESv3Family": 12})], indirect=True)
+def test_without_room_for_two_versions_one_replaces_the_other_or_gives_its_place_back(
+    cloud: Cloud, user: User
+) -> None:
+    small = ("--set", "azure.cluster.size=Standard_E4s_v3")  # beside it there is room for one
+    newer = ("deploy", "--set", "train.seed=1", *small)
+    user.types("deploy", *small)
+    user.types(*newer, code=2)
+    assert _served(user) == {"blue": "1"}
+
+    cloud.faults.add("crash at=*/deployments/*")
+    user.types(*newer, "--replace", code=1)
+    assert cloud.faults.pending() == []
+    assert _served(user) == {"blue": "1"}
+    assert user.types("chat", "What is the word? Please.").strip() == "It is tamarind."
+    assert user.states("status", *small)["deploy"] == "missing"  # version 2 is the champion
+
+    user.types(*newer, "--replace")
+    assert _served(user) == {"blue": "2"}
+    assert user.types("chat", "What is the word? Please.").strip() == "It is tamarind."
+    assert user.states("status", *newer[1:])["deploy"] == "current"
+    assert len(_jobs(cloud)) == 6, "three for each version, whatever became of it"
+    assert len(billed_in_turn(cloud)) == 4
+    user.types("down")
+    assert not [entry for entry in cloud.ledger.running() if entry.by_the_hour]
+
+
+def _served(user: User) -> dict[str, str]:
+    """Return the version behind each deployment; all of them have traffic."""
+    found = user.reads("traffic")
+    assert set(found["traffic"]) == set(found["deployments"])
+    return {name: one["version"] for name, one in found["deployments"].items()}
 
 
 @pytest.mark.slow
