@@ -28,7 +28,7 @@ lint: $(VENV)/.dev
 # A worker for each core, and one core for each worker.
 unit: $(VENV)/.dev $(VENV)/.browser
 	@OMP_NUM_THREADS=1 $(BIN)/python -X warn_default_encoding -m pytest -m "not slow and not gpu" \
-		--numprocesses $(WORKERS) --dist loadfile
+		--numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev $(VENV)/.browser  ## the long campaigns
 	@$(BIN)/python -X warn_default_encoding -m pytest -m "slow"

@@ -18,6 +18,28 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
+# The files that take longest: begun last, one of them would keep a worker busy after the other.
+LONGEST = (
+    "test_pipeline.py",
+    "test_target_contract.py",
+    "test_azure_end_to_end.py",
+    "test_serve_vllm.py",
+    "test_kills.py",
+    "test_loop.py",
+    "test_group.py",
+    "test_sharding.py",
+    "test_chat_page.py",
+    "test_azure_target_campaign.py",
+    "test_endpoint_soak.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder: a random two-layer Phi-3 with a ChatML tokenizer."""

@@ -34,6 +34,21 @@ def test_the_probe_measures_once_and_remembers(tmp_path: Path) -> None:
     assert machine.compute_dtype() == measured.dtype
 
 
+@pytest.mark.parametrize(("real", "asked"), [(1e9, [32]), (1e11, [32, 2048])])
+def test_a_type_that_is_slow_here_is_measured_on_a_few_rows(
+    real: float, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+
+    def measured(_: str, count: int, *__: int) -> float:
+        rows.append(count)
+        return real
+
+    monkeypatch.setattr(machine, "_rate", measured)
+    assert machine.rate("bfloat16") == real
+    assert rows == asked
+
+
 def test_rates_of_another_machine_or_torch_are_not_used() -> None:
     measured = machine.speed()
     cache = machine.home() / "machine.json"
