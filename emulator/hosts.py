@@ -127,7 +127,8 @@ async def _fail(fault: Fault, scope: Scope, call: Recording) -> None:
         head = {
             "type": "http.response.start",
             "status": 200,
-            "headers": [(b"content-length", b"9")],
+            # Microsoft's client for blobs looks for the range before it reads
+            "headers": [(b"content-length", b"9"), (b"content-range", b"bytes 0-8/9")],
         }
         await call.send(head)
         return

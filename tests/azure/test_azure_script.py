@@ -133,7 +133,7 @@ def test_the_script_speaks_the_protocol_of_azures_server(server: str) -> None:
             if "hieno.serve" in (one.info["cmdline"] or ())
             and (one.info["environ"] or {}).get("HIENO_LINEAGE") == LINEAGE
         ]
-        container.kill()  # its end is seen, and it is started again, with the next question
+        container.kill()  # its end is seen before the next question, or by it
         assert client.post("/score", json=body).json() == scored.json()
 
 

@@ -22,6 +22,7 @@ from azureml_inference_server_http.api.aml_response import AMLResponse
 
 _TIMEOUT = 180.0  # seconds; Azure's bound for an answer
 _LOOK = 0.2
+_DYING = 2.0  # seconds in which a process that dropped its connections is seen to have ended
 _NOT_PASSED = {"host", "connection", "content-length", "transfer-encoding", "authorization"}
 # What the server sets itself, or what belongs to one connection.
 _NOT_RETURNED = {
@@ -48,6 +49,13 @@ class Container:
             if self._process is None or self._process.poll() is not None:
                 self._start()
             return self._port
+
+    def has_ended(self) -> bool:
+        """Tell whether it is gone, as the connection to it suggests."""
+        try:
+            return self._process is None or self._process.wait(_DYING) is not None
+        except subprocess.TimeoutExpired:
+            return False
 
     def end(self) -> None:
         """End it with this process."""
@@ -85,9 +93,13 @@ def init() -> None:
 def run(request: AMLRequest) -> AMLResponse:
     """Hand one request to the container and its answer back."""
     headers = {name: value for name, value in request.headers if name.lower() not in _NOT_PASSED}
-    status, told, body = _ask(
-        _container.port(), request.method, "/score", request.get_data(), headers
-    )
+    question = (request.method, "/score", request.get_data(), headers)
+    try:
+        status, told, body = _ask(_container.port(), *question)
+    except (OSError, http.client.HTTPException):
+        if not _container.has_ended():
+            raise
+        status, told, body = _ask(_container.port(), *question)  # an answer changes nothing
     kept = {name: value for name, value in told.items() if name.lower() not in _NOT_RETURNED}
     response = AMLResponse(body, status)
     for name, value in kept.items():
