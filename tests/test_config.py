@@ -175,6 +175,12 @@ def test_layers_are_left_out_by_adapters_only() -> None:
         config.load(None, flags=flags, environment={})
 
 
+def test_a_weight_is_for_the_distribution_only() -> None:
+    flags = {"train.replay_loss": "words", "train.replay_weight": 2}
+    with pytest.raises(ConfigError, match="replay_weight is for replay_loss: distribution"):
+        config.load(None, flags=flags, environment={})
+
+
 def test_a_preset_of_azure_names_both_machines_and_a_key_beside_it_wins(tmp_path: Path) -> None:
     text = "azure:\n  preset: cpu\n  endpoint:\n    size: Standard_E8s_v3\n"
     azure = config.load(written(tmp_path, text), environment={}).config.azure

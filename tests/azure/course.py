@@ -209,6 +209,7 @@ def _at(one: Exchange) -> str:
         (r"(?<=/versions/)[^/]+", "*"),
         (r"(?<=/deployments/)[^/]+", "*"),
         (r"(?<=/content/)[0-9a-f]+", "*"),
+        (r"(?<=/made/)[0-9a-f]+", "*"),
         (r"(?<=/images/)[^/]+", "*"),
         (r"(?<=/packages/)[0-9a-f]+", "*"),
         (r"(?<=/registrations/)[0-9a-f]+", "*"),

@@ -52,7 +52,7 @@ BEHIND = {
         "fail-operation at=*/deployments/* message=broken",
         "fail-operation at=*/onlineEndpoints/books-zasnot message=broken",
     ],
-    "show": ["lost-poll at=*/onlineEndpoints/*", "slow at=*/onlineEndpoints/* polls=5"],
+    "show": ["slow at=*/onlineEndpoints/* polls=5"],
     "down": [
         "slow at=*/onlineEndpoints/* polls=5",
         "lost-poll at=*/onlineEndpoints/*",

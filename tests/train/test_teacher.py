@@ -61,7 +61,7 @@ def test_the_loss_is_divergence_where_there_is_a_teacher_and_cross_entropy_elsew
     labels[0, :3] = IGNORED
     teacher = torch.randn(1, 24, 8)
     teacher[0, ::2] = 0
-    loss = supervised_loss(hidden, head, labels, 7.0, teacher)
+    loss = supervised_loss(hidden, head, labels, 7.0, teacher, 3.0)
     ours = torch.autograd.grad(loss, (hidden, head))
 
     scores = hidden[0, :-1] @ head.t()
@@ -70,7 +70,7 @@ def test_the_loss_is_divergence_where_there_is_a_teacher_and_cross_entropy_elsew
         predicted = scores[position - 1]
         if teacher[0, position].any():
             wanted = (teacher[0, position] @ head.detach().t()).log_softmax(-1)
-            expected = expected + kl_div(
+            expected = expected + 3 * kl_div(
                 predicted.log_softmax(-1), wanted, log_target=True, reduction="sum"
             )
         else:
@@ -80,9 +80,9 @@ def test_the_loss_is_divergence_where_there_is_a_teacher_and_cross_entropy_elsew
         torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-4)
 
 
-def drift(model: Path, folder: Path, replay_loss: str) -> float:
+def drift(model: Path, folder: Path, **replay: Any) -> float:
     """Fine-tune, and return how far the replayed answers are from the base's distribution."""
-    settings = SETTINGS.model_copy(update={"replay_loss": replay_loss})
+    settings = SETTINGS.model_copy(update=replay)
     work = folder / "work"
     work.mkdir(parents=True)
     fine_tune(
@@ -108,8 +108,10 @@ def drift(model: Path, folder: Path, replay_loss: str) -> float:
     return float(loss)
 
 
-def test_the_distribution_keeps_a_model_closer_to_its_base_than_the_words(
+def test_the_distribution_keeps_a_model_closer_to_its_base_than_the_words_and_more_so_with_weight(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    kept = drift(tiny_model, tmp_path / "distribution", "distribution")
-    assert kept < drift(tiny_model, tmp_path / "words", "words")
+    words = drift(tiny_model, tmp_path / "words", replay_loss="words")
+    kept = drift(tiny_model, tmp_path / "kept", replay_loss="distribution")
+    held = drift(tiny_model, tmp_path / "held", replay_loss="distribution", replay_weight=4.0)
+    assert held < kept < words

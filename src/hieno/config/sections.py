@@ -108,6 +108,12 @@ class Train(Section):
     replay_share: float = Field(
         1.0, ge=0, le=1, description="share of the replayed answers that is mixed in"
     )
+    replay_weight: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="how much keeping the base's distribution counts beside learning the chats",
+    )
     weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled weight decay")
     gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     seed: int = Field(0, ge=0, description="seed of the initial adapter and of the order of chats")
@@ -175,6 +181,12 @@ class Train(Section):
     def _four_bits_are_not_sharded(self) -> Self:
         if self.sharding == "full" and self.method == "qlora":
             raise ValueError("sharding is for lora and full: a 4-bit base is kept whole")
+        return self
+
+    @model_validator(mode="after")
+    def _words_count_as_chats_do(self) -> Self:
+        if self.replay_weight != 1 and self.replay_loss == "words":
+            raise ValueError("replay_weight is for replay_loss: distribution")
         return self
 
     @model_validator(mode="after")

@@ -142,9 +142,9 @@ def row_loss(
         if loss == "chunked":
             hidden = last_hidden(model, inputs)
             head = causal(model).get_output_embeddings().weight  # of a sharded model whole by now
-            return supervised_loss(hidden, head, labels, count, taught)
+            return supervised_loss(hidden, head, labels, count, taught, readings.weight)
         logits = model(**inputs, use_cache=False).logits[0, :-1].float()
-    return _stock(logits, labels[0, 1:], causal(model), taught) / count
+    return _stock(logits, labels[0, 1:], causal(model), taught, readings.weight) / count
 
 
 def _same(loss: float, expected: float, dtype: str) -> bool:
@@ -158,7 +158,9 @@ def _probe(row: Row) -> Row:
     return {"input_ids": ids, "labels": [IGNORED] * half + ids[half:]}
 
 
-def _stock(logits: Tensor, labels: Tensor, model: Any, states: Tensor | None) -> Tensor:
+def _stock(
+    logits: Tensor, labels: Tensor, model: Any, states: Tensor | None, weight: float
+) -> Tensor:
     if states is None:
         return cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
     has_teacher = states[0, 1:].any(-1)
@@ -166,4 +168,4 @@ def _stock(logits: Tensor, labels: Tensor, model: Any, states: Tensor | None) ->
     with torch.no_grad():
         goal = model.get_output_embeddings()(states[0, 1:][has_teacher]).float().log_softmax(-1)
     divergence = kl_div(logits[has_teacher].log_softmax(-1), goal, log_target=True, reduction="sum")
-    return cross_entropy(logits, own, ignore_index=IGNORED, reduction="sum") + divergence
+    return cross_entropy(logits, own, ignore_index=IGNORED, reduction="sum") + weight * divergence

@@ -168,7 +168,7 @@ def prepare(
         rows, teacher = with_teacher(
             model, train, replayed, dtype=dtype, most=settings.pass_tokens, readings=readings
         )
-        readings = replace(readings, teacher=teacher)
+        readings = replace(readings, teacher=teacher, weight=settings.replay_weight)
     if group.leads():
         read = f", {readings.layers} frozen layers read once" if readings.layers else ""
         reporter.say(f"matrix products in {dtype}, {chosen}{read}{_together()}")

@@ -18,15 +18,20 @@ CHUNK = 1024  # positions whose logits exist at the same time
 
 
 def supervised_loss(
-    hidden: Tensor, head: Tensor, labels: Tensor, count: float, teacher: Tensor | None = None
+    hidden: Tensor,
+    head: Tensor,
+    labels: Tensor,
+    count: float,
+    teacher: Tensor | None = None,
+    weight: float = 1.0,
 ) -> Tensor:
     """Return the summed loss of the next token over supervised positions, over `count`.
 
     It is the cross-entropy with the label; where a teacher's hidden state is given, it is the
     Kullback-Leibler divergence from the teacher's distribution (Hinton et al. 2015,
-    arXiv:1503.02531, at temperature 1). Shapes: hidden (1, tokens, width), head (vocabulary,
-    width), labels (1, tokens) with -100 where nothing is learnt, teacher (1, tokens, width):
-    the state that predicts the token there, zeros where there is none.
+    arXiv:1503.02531, at temperature 1), times `weight`. Shapes: hidden (1, tokens, width), head
+    (vocabulary, width), labels (1, tokens) with -100 where nothing is learnt, teacher (1, tokens,
+    width): the state that predicts the token there, zeros where there is none.
     """
     targets = labels[0, 1:]
     chosen = (targets != IGNORED).nonzero()[:, 0]
@@ -35,7 +40,7 @@ def supervised_loss(
         has_teacher = teacher[0, 1:][chosen].any(-1)
         chosen = torch.cat([chosen[~has_teacher], chosen[has_teacher]])
         taught = teacher[0, 1:][chosen[len(chosen) - int(has_teacher.sum()) :]]
-    return _ChunkedLoss.apply(hidden[0, chosen], head, targets[chosen], count, taught)  # type: ignore[no-any-return,no-untyped-call]
+    return _ChunkedLoss.apply(hidden[0, chosen], head, targets[chosen], count, taught, weight)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _ChunkedLoss(torch.autograd.Function):
@@ -52,6 +57,7 @@ class _ChunkedLoss(torch.autograd.Function):
         targets: Tensor,
         count: float,
         teacher: Tensor | None,
+        teacher_weight: float,
     ) -> Tensor:
         device = hidden.device.type
         autocast = torch.is_autocast_enabled(device)
@@ -69,7 +75,7 @@ class _ChunkedLoss(torch.autograd.Function):
                     part, slope = _cross_entropy(log_p, targets[rows, None])
                 else:
                     log_q = _log_softmax(states.to(dtype) @ weight.t())
-                    part, slope = _divergence(log_p, log_q)
+                    part, slope = _divergence(log_p, log_q, teacher_weight)
                 loss += part
                 slope = slope.to(dtype)
                 if d_hidden is not None:
@@ -90,7 +96,7 @@ class _ChunkedLoss(torch.autograd.Function):
         return (
             None if d_hidden is None else d_hidden.mul_(scale),
             None if d_head is None else d_head.mul_(scale),
-            *[None] * 3,
+            *[None] * 4,
         )
 
 
@@ -124,8 +130,8 @@ def _cross_entropy(log_p: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return loss, log_p.exp_().scatter_add_(1, targets, minus_one)
 
 
-def _divergence(log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the summed KL(q || p) and its gradient at the logits of p; both are used up."""
+def _divergence(log_p: Tensor, log_q: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """Return weight * the summed KL(q || p) and its gradient at p's logits; both are used up."""
     q = log_q.exp()
     loss = (log_q.sub_(log_p).mul_(q)).sum()
-    return loss, log_p.exp_().sub_(q)
+    return loss * weight, log_p.exp_().sub_(q).mul_(weight)

@@ -26,10 +26,12 @@ COLUMNS = ("states", "teacher")
 class Readings:
     """Tables of shape (tokens, width), where there are any.
 
-    `layers` is how many layers the states have been through.
+    `layers` is how many layers the states have been through, `weight` how much it counts to be
+    where the teacher is.
     """
 
     teacher: Tensor | None = None
+    weight: float = 1.0
     states: Tensor | None = None
     layers: int = 0
 
