@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from pydantic import SecretStr
 from rehearsal import LIMITS, Endpoint, Load
 
 from hieno import ports
-from hieno.endpoint import control
+from hieno.endpoint import control, remote
+from hieno.endpoint.remote import Remote
 from hieno.endpoint.state import DeploymentSpec
 from hieno.errors import HienoError, UsageError
 from waiting import wait_until
@@ -185,3 +188,43 @@ def test_an_untrusted_certificate_is_not_spoken_to(
     finally:
         control.down(folder)
     assert len(azure.asked) == before
+
+
+@pytest.mark.parametrize(
+    ("lost", "states"), [(2, ["starting", "ready"]), (3, ["starting", "failed", "ready"])]
+)
+def test_a_connection_that_is_lost_on_the_way_is_no_failure_and_a_failure_passes(
+    lost: int, states: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "PROBE_AGAIN", 0.01)
+    asked = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.readline()
+        if asked > lost:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async def seen() -> list[str]:
+        server = await asyncio.start_server(answer, ports.LOOPBACK, 0)
+        url = f"http://{ports.LOOPBACK}:{server.sockets[0].getsockname()[1]}"
+        found: list[str] = []
+        ready = asyncio.Event()
+
+        def changed() -> None:
+            found.append(watched.state)
+            if watched.state == "ready":
+                ready.set()
+
+        watched = Remote(DeploymentSpec("3", (), url=url), SecretStr("secret"), changed=changed)
+        running = asyncio.create_task(watched.run())
+        async with server, asyncio.timeout(30):
+            await ready.wait()
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        return found
+
+    assert asyncio.run(seen()) == states

@@ -21,7 +21,9 @@ from hieno.endpoint.upstream import Answer, Call, UpstreamGone, UpstreamRefuses,
 from hieno.processes import ProcessId
 
 PROBE_PERIOD = 15.0
+PROBE_AGAIN = 1.0  # seconds until the next look after one that failed
 PROBE_TIMEOUT = 10.0
+PROBES_MISSED = 3  # in a row: one connection that is lost on the way says nothing
 SCORE, ROUTE = b"/score", b"hieno-route"
 _OWN = (404, 408, 429)  # what an endpoint says for itself
 _MODEL_STATUS = b"ms-azureml-model-error-statuscode"
@@ -51,11 +53,16 @@ class Remote:
     async def run(self) -> None:
         """Look whether it can be reached until cancelled."""
         self._become("starting", "")
+        missed = 0
         try:
             while True:
                 problem = await self.upstream.problem()
-                self._become("failed" if problem else "ready", problem)
-                await asyncio.sleep(PROBE_PERIOD)
+                missed = missed + 1 if problem else 0
+                if not missed:
+                    self._become("ready", "")
+                elif missed >= PROBES_MISSED:
+                    self._become("failed", problem)
+                await asyncio.sleep(PROBE_AGAIN if missed else PROBE_PERIOD)
         finally:
             await self.upstream.close()
 
