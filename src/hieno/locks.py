@@ -8,6 +8,8 @@ from pathlib import Path
 
 from hieno.errors import Busy
 
+WAIT = "wait until it ends, then type the same command again"
+
 
 @contextmanager
 def alone(lock: Path, refusal: Callable[[], Busy]) -> Iterator[None]:

@@ -54,6 +54,12 @@ def served(project: Project) -> dict[str, str]:
     return {name: found.deployments[name].version for name, share in found.traffic.items() if share}
 
 
+def seen(project: Project) -> serving.Seen | None:
+    """Return the endpoint with all its deployments as they are in Azure."""
+    target = AzureTarget(project)
+    return target._seen(target._needed())
+
+
 def test_without_quota_for_both_three_ways_are_named_and_replacing_is_one(
     project: Project, cloud: Cloud
 ) -> None:
@@ -83,11 +89,11 @@ def test_a_version_whose_replacement_fails_is_started_again_as_it_was(
     scaled = {"azure.endpoint.scale.max_instances": 2}
     before = len(cloud.ledger.entries())
     deploy(project, 1, **scaled)
-    old = AzureTarget(project)._seen(AzureTarget(project)._needed())
+    old = seen(project)
     with pytest.raises(HienoError, match=r"version 2\) did not start: .* quota"):
         deploy(project, 2, replace=True, **scaled, **{"azure.endpoint.size": "Standard_E8s_v3"})
     assert served(project) == {"blue": "1"}
-    assert AzureTarget(project)._seen(AzureTarget(project)._needed()) == old
+    assert seen(project) == old
     assert len(cloud.resources.of_type(autoscale.TYPE)) == 1, "its rules are there again"
 
     deploy(project, 2, replace=True, **scaled)

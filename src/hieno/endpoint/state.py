@@ -222,15 +222,9 @@ def missing(folder: Path) -> MissingInput:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Make the folder and let nobody else change the endpoint. Raises `Busy`."""
-
-    def refusal() -> Busy:
-        return Busy(
-            f"another command is changing the endpoint {folder.name}",
-            hint="wait until it ends, then type the same command again",
-        )
-
+    taken = f"another command is changing the endpoint {folder.name}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locks.alone(folder / "lock", refusal):
+    with locks.alone(folder / "lock", lambda: Busy(taken, hint=locks.WAIT)):
         yield
 
 

@@ -139,11 +139,6 @@ def _earlier(path: Path) -> dict[int, Answered]:
 
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    def refusal() -> Busy:
-        return Busy(
-            f"another command asks the same batch ({place})",
-            hint="wait until it ends, then type the same command again",
-        )
-
-    with locks.alone(place / "lock", refusal):
+    taken = f"another command asks the same batch ({place})"
+    with locks.alone(place / "lock", lambda: Busy(taken, hint=locks.WAIT)):
         yield
