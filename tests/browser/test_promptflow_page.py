@@ -32,8 +32,9 @@ def test_a_question_typed_into_the_page_is_answered_below_it(
     page = browser.new_page(viewport={"width": 1100, "height": 700})
     # Its fonts come from elsewhere and are not needed: nothing else may leave this machine.
     page.route(lambda url: not url.startswith(served.url), lambda route: route.abort())
+    page.goto(served.url)
     # The page draws its box before it knows its flow, and then draws it anew, empty.
-    page.goto(served.url, wait_until="networkidle")
+    expect(page.get_by_text("flow(")).to_be_visible(timeout=30_000)
     box = page.get_by_role("textbox").last
     for question, turns in (("Who are you?", 1), (HOSTILE, 3)):
         box.fill(question)
