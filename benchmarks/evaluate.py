@@ -1,10 +1,10 @@
 """How long an evaluation takes, and what it says of good and bad trainings: `make bench-evaluate`.
 
-The demo project, in a folder that is kept where `FOLDER` names one. First it asks base and tuned
-model 60 held-out and 200 general questions and takes the time of the stage. Then it trains the
-model once more on shuffled answers, and once for long without the base's own answers: neither
-may become champion, and the gate has to say why. All of it takes about half an hour on two cores;
-`ONLY=time` leaves the bad trainings out.
+The demo project, in a folder that is kept where `FOLDER` names one. First the demo as it is, then
+the model trained once more on shuffled answers, and once for long without the base's own answers:
+neither may become champion, and the gate has to say why. Then base and tuned model are asked 60
+held-out and 200 general questions, and the time of the stage is taken. All of it takes an hour on
+two cores without bfloat16; `ONLY=refusals` and `ONLY=time` do the one or the other.
 """
 
 from __future__ import annotations
@@ -27,20 +27,22 @@ ASKED = {"data.test": "data/some.jsonl", "evaluate.general": "data/shipped.jsonl
 
 def main() -> None:
     """Measure, print what the gate says, and print one JSON object as the last line."""
+    from hieno.demo import demo
+
     with tempfile.TemporaryDirectory(prefix="hieno-bench-") as folder:
         root = Path(os.environ.get("FOLDER", folder)).resolve() / "demo"
-        found = timing(root)
-        if os.environ.get("ONLY") != "time":
-            found |= refusals(root)
+        demo(root)
+        found: dict[str, Any] = {}
+        parts = {"refusals": refusals, "time": timing}
+        for name in os.environ.get("ONLY", ",".join(parts)).split(","):
+            found |= parts[name](root)
     print(json.dumps(found))
 
 
 def timing(root: Path) -> dict[str, Any]:
     """Return the seconds of an evaluation of 60 + 200 questions, and of judging it again."""
-    from hieno.demo import demo
     from hieno.evaluate.questions import SHIPPED
 
-    demo(root)
     first_lines(root / "data" / "heldout.jsonl", root / "data" / "some.jsonl", HELD_OUT)
     first_lines(SHIPPED, root / "data" / "shipped.jsonl", GENERAL)
     run("package", *at(root, ASKED))
@@ -56,17 +58,17 @@ def timing(root: Path) -> dict[str, Any]:
 
 def refusals(root: Path) -> dict[str, Any]:
     """Register the demo, then two bad trainings; return the verdicts and the gate's reasons."""
-    run("register", *at(root, ASKED))
+    run("register", *at(root, {}))
     good = newest(root)
     print(good["verdict"]["sentence"])
     shuffled(root / "data" / "chats.jsonl", root / "data" / "shuffled.jsonl")
     bad = {
         "shuffled": {"data.source": "data/shuffled.jsonl"},
-        "forgot": {"data.replay": "null", "train.epochs": "8"},
+        "forgot": {"data.replay": "null", "train.epochs": "5"},
     }
     found: dict[str, Any] = {"demo": said(good)}
     for name, settings in bad.items():
-        code = run("register", *at(root, {**ASKED, **settings}), check=False)
+        code = run("register", *at(root, settings), check=False)
         found[name] = {"exit": code, "champion": champion(root), **said(newest(root))}
         print(f"{name}: exit {code}, champion {champion(root)}")
         print(f"  {newest(root)['verdict']['sentence']}")

@@ -37,7 +37,10 @@ def _problem(details: ErrorDetails, places: Mapping[str, str], path: Path | None
         return f"{place}: unknown key '{key}'{_did_you_mean(key)}"
     words = details["msg"].removeprefix("Value error, ")
     words = words[0].lower() + words[1:]
-    return f"{place}: {key}: {words} (it is {_without_password(details['input'])})"
+    value = details["input"]
+    if isinstance(value, Mapping):  # a rule between keys of a section: its words name them
+        return f"{place}: {key}: {words}"
+    return f"{place}: {key}: {words} (it is {_without_password(value)})"
 
 
 def _without_password(value: Any) -> str:
