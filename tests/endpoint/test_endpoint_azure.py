@@ -190,6 +190,12 @@ def test_an_untrusted_certificate_is_not_spoken_to(
     assert len(azure.asked) == before
 
 
+def test_it_is_looked_for_less_often_the_longer_it_is_away() -> None:
+    pauses = [remote._pause(missed) for missed in range(9)]
+    assert pauses == [15, 1, 1, 1, 2, 4, 8, 15, 15]
+    assert remote._pause(10_000) == 15
+
+
 @pytest.mark.parametrize(
     ("lost", "states"), [(2, ["starting", "ready"]), (3, ["starting", "failed", "ready"])]
 )

@@ -21,7 +21,7 @@ from hieno.endpoint.upstream import Answer, Call, UpstreamGone, UpstreamRefuses,
 from hieno.processes import ProcessId
 
 PROBE_PERIOD = 15.0
-PROBE_AGAIN = 1.0  # seconds until the next look after one that failed
+PROBE_AGAIN = 1.0  # seconds until the next look after one that failed; then twice as long each time
 PROBE_TIMEOUT = 10.0
 PROBES_MISSED = 3  # in a row: one connection that is lost on the way says nothing
 SCORE, ROUTE = b"/score", b"hieno-route"
@@ -62,7 +62,7 @@ class Remote:
                     self._become("ready", "")
                 elif missed >= PROBES_MISSED:
                     self._become("failed", problem)
-                await asyncio.sleep(PROBE_AGAIN if missed else PROBE_PERIOD)
+                await asyncio.sleep(_pause(missed))
         finally:
             await self.upstream.close()
 
@@ -70,6 +70,14 @@ class Remote:
         if (self.state, self.error) != (now, error):
             self.state, self.error = now, error
             self._changed()
+
+
+def _pause(missed: int) -> float:
+    """Return the seconds until the next look: few until it is certain that nobody answers."""
+    if not missed:
+        return PROBE_PERIOD
+    certain = max(0, missed - PROBES_MISSED)
+    return float(min(PROBE_PERIOD, PROBE_AGAIN * 2 ** min(certain, 10)))
 
 
 class Elsewhere:
