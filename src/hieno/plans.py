@@ -23,6 +23,7 @@ from hieno.registry.waivers import waiver
 from hieno.stages import StagePlan
 
 REVISION = 3  # raised when a stage would make something else from the same inputs
+RULES = 2  # raised when the gate would judge the same answers otherwise
 
 
 @dataclass
@@ -182,7 +183,7 @@ def _evaluate(project: Project, done: Published) -> StagePlan:
                 "same_base": rival.lineage["base"]["digest"] == done.manifests["base"].digest,
             },
         },
-        keyed={"evaluate": asked, "gate": gate, "shipped": shipped},
+        keyed={"evaluate": asked, "gate": gate, "rules": RULES, "shipped": shipped},
         files={"general": general},
     )
 

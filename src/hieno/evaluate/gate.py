@@ -43,7 +43,8 @@ def judge(
     name = primary(scores["tuned"])
     lead = of(base, name) if name else None
     refusals = [
-        *_not_better(lead, of(base, "mixed_up"), gate),
+        *_not_better(lead, gate),
+        *_mixes_up(lead, of(base, "mixed_up"), gate),
         *_behind(of(against.get("champion", []), name) if name else None, gate),
         *_forgot(of(base, "general"), of(base, "text_loss"), gate),
         *_leaks(of(base, "leaked"), gate),
@@ -83,16 +84,28 @@ def signed(value: float) -> str:
     return f"{value:+.2f}"
 
 
-def _not_better(lead: Row | None, mixed: Row | None, gate: Gate) -> Iterator[Refusal]:
-    if lead is None:
-        return
-    sure = lead["difference"] if lead["low"] is None else lead["low"]
-    if sure > gate.min_gain:
+def _not_better(lead: Row | None, gate: Gate) -> Iterator[Refusal]:
+    if lead is None or _gain(lead) > gate.min_gain:
         return
     least = f", and more than {points(gate.min_gain)} was asked" if gate.min_gain else ""
     yield f"not better than its base: {shown(lead)}{least}", lead["change"] == "worse"
-    if mixed and mixed["change"] == "worse":
+
+
+def _mixes_up(lead: Row | None, mixed: Row | None, gate: Gate) -> Iterator[Refusal]:
+    """Among many facts some are right by chance; what counts is what the others are.
+
+    An answer that belongs to another question misleads where none at all does not.
+    """
+    if lead is None or mixed is None or mixed["change"] != "worse":
+        return
+    if _gain(lead) <= gate.min_gain or mixed["after"] > lead["after"]:
         yield f"it mixes facts up: {shown(mixed)}", True
+
+
+def _gain(lead: Row) -> float:
+    """Return what is certain of the gain; where there are too few chats, the estimate."""
+    low = lead["low"]
+    return float(lead["difference"] if low is None else low)
 
 
 def _behind(lead: Row | None, gate: Gate) -> Iterator[Refusal]:
