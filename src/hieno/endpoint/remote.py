@@ -16,6 +16,7 @@ import httpx
 from pydantic import SecretStr
 
 from hieno import keeper
+from hieno.endpoint.pauses import doubled
 from hieno.endpoint.state import DeploymentSpec, State
 from hieno.endpoint.upstream import Answer, Call, UpstreamGone, UpstreamRefuses, opened
 from hieno.processes import ProcessId
@@ -76,8 +77,7 @@ def _pause(missed: int) -> float:
     """Return the seconds until the next look: few until it is certain that nobody answers."""
     if not missed:
         return PROBE_PERIOD
-    certain = max(0, missed - PROBES_MISSED)
-    return float(min(PROBE_PERIOD, PROBE_AGAIN * 2 ** min(certain, 10)))
+    return doubled(PROBE_AGAIN, max(0, missed - PROBES_MISSED), longest=PROBE_PERIOD)
 
 
 class Elsewhere:

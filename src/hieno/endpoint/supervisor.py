@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from hieno import keeper, machine, ports, processes
 from hieno.endpoint import state
 from hieno.endpoint.loopback import Loopback
+from hieno.endpoint.pauses import doubled
 from hieno.endpoint.remote import Remote
 from hieno.endpoint.state import DeploymentSpec, DeploymentStatus, InstanceStatus, Limits, State
 from hieno.processes import ProcessId
@@ -28,8 +29,7 @@ PROBES_MISSED = 6
 
 def pause_after(failures: int) -> float:
     """Return the seconds until a container is started again after so many ends in a row."""
-    # bounded before it is a power: a broken model may be started for days
-    return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10)))
+    return doubled(FIRST_PAUSE, failures - 1, longest=LONGEST_PAUSE)
 
 
 class Instance:
